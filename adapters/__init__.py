@@ -1,0 +1,1 @@
+"""Plugs outward: the log, read-model stores, blobs, engines."""

@@ -1,0 +1,1 @@
+"""Memory: every port as real code without a server, for tests and dry thinking."""

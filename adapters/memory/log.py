@@ -1,0 +1,96 @@
+"""A log in memory: the whole port as real code without a server, for tests and for thinking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from domain.ports import Commit, Conflict, Proposed, Recorded, Stream
+
+
+class MemoryLog:
+    """Keeps events in a list; positions start at 1. Nothing survives the process."""
+
+    def __init__(self) -> None:
+        self.events: list[Recorded] = []
+        self._streams: dict[Stream, list[Recorded]] = {}
+        self._snapshots: dict[Stream, bytes] = {}
+        self._grown = asyncio.Condition()
+
+    async def append(self, commits: Sequence[Commit]) -> tuple[int, ...]:
+        behind = [commit.stream for commit in commits if self._last_position(commit.stream) != commit.expected]
+        if behind:
+            if all(self._holds(commit) for commit in commits):
+                return tuple(one.position for commit in commits for one in self._tail(commit))
+            raise Conflict(behind)
+        recorded = [self._record(commit.stream, event) for commit in commits for event in commit.events]
+        async with self._grown:
+            self._grown.notify_all()
+        return tuple(one.position for one in recorded)
+
+    async def head(self) -> int:
+        return len(self.events)
+
+    async def last(self, stream: Stream) -> Recorded | None:
+        events = self._streams.get(stream)
+        return events[-1] if events else None
+
+    async def read_stream(self, stream: Stream, *, after: int = 0, upto: int | None = None) -> list[Recorded]:
+        end = len(self.events) if upto is None else upto
+        return [one for one in self._streams.get(stream, ()) if after < one.position <= end]
+
+    async def read(
+        self, *, after: int = 0, upto: int | None = None, pattern: str = "vn.>", batch: int = 1000
+    ) -> AsyncIterator[list[Recorded]]:
+        end = len(self.events) if upto is None else min(upto, len(self.events))
+        for start in range(after, end, batch):
+            matching = [one for one in self.events[start : min(start + batch, end)]
+                        if subject_matches(pattern, one.stream.subject)]
+            if matching:
+                yield matching
+
+    async def follow(self, *, after: int = 0, pattern: str = "vn.>") -> AsyncIterator[list[Recorded]]:
+        while True:
+            end = len(self.events)
+            async for batch in self.read(after=after, upto=end, pattern=pattern):
+                yield batch
+            after = max(after, end)
+            async with self._grown:
+                while len(self.events) <= after:
+                    await self._grown.wait()
+
+    async def load_snapshot(self, stream: Stream) -> bytes | None:
+        return self._snapshots.get(stream)
+
+    async def save_snapshot(self, stream: Stream, snapshot: bytes) -> None:
+        self._snapshots[stream] = snapshot
+
+    def _last_position(self, stream: Stream) -> int:
+        events = self._streams.get(stream)
+        return events[-1].position if events else 0
+
+    def _tail(self, commit: Commit) -> list[Recorded]:
+        return self._streams.get(commit.stream, [])[-len(commit.events) :]
+
+    def _holds(self, commit: Commit) -> bool:
+        return [one.event_id for one in self._tail(commit)] == [event.event_id for event in commit.events]
+
+    def _record(self, stream: Stream, event: Proposed) -> Recorded:
+        recorded = Recorded(
+            len(self.events) + 1, stream, event.type, event.schema, event.data, event.event_id, event.version,
+            event.time, event.actor, event.command_id, event.request, event.correlation_id, event.causation_id,
+        )
+        self.events.append(recorded)
+        self._streams.setdefault(stream, []).append(recorded)
+        return recorded
+
+
+def subject_matches(pattern: str, subject: str) -> bool:
+    """Whether a NATS subject pattern (``*`` one token, ``>`` all that follow) matches a subject."""
+    wanted, tokens = pattern.split("."), subject.split(".")
+    for index, part in enumerate(wanted):
+        if part == ">":
+            return len(tokens) > index
+        if index >= len(tokens) or part not in ("*", tokens[index]):
+            return False
+    return len(wanted) == len(tokens)

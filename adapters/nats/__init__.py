@@ -1,0 +1,1 @@
+"""NATS JetStream: the log, the embedded server, the work queues."""

@@ -1,0 +1,1 @@
+"""SQL: read models and their checkpoints, on SQLite and PostgreSQL."""

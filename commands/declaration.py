@@ -1,0 +1,54 @@
+"""How a context declares its commands, so that every door can offer them without being written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from commands.envelope import Asked
+from domain.errors import ComfyVNError
+from domain.ports import Stream
+from domain.values import Event, Value
+
+
+class Command(Value):
+    """Something asked for, in the imperative. Closed: unknown fields are refused by name."""
+
+
+def no_others(command: Any, asked: Asked) -> Sequence[Stream]:
+    """For commands that are decided on one aggregate alone."""
+    return ()
+
+
+def accepted(events: Sequence[Event]) -> ComfyVNError | None:
+    """For commands whose events are never bad news."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One command: its model, what it is about, and the door where people expect it.
+
+    ``decide(command, state, asked)`` returns the events, or raises; with ``others`` it is called with a fourth
+    argument, the states of those streams in their order (read, not guarded: only for what never changes back).
+    ``id_field`` names the field that holds the aggregate's id; a command may leave that field empty (``None``) when
+    ``creates`` is set, and gets an id derived from the command's id. ``route`` is ``"METHOD /path"`` for the
+    resource door, path parameters fill fields of the same name. ``scope`` is what a token needs.
+    ``bad_news(events)`` turns recorded events into the error that the caller is told *after* they are recorded.
+    ``needs_head``: ``asked.head`` is filled with the position of the log's end.
+    """
+
+    command: type[Command]
+    decide: Callable[..., Sequence[Event]]
+    id_field: str
+    scope: str
+    route: str | None = None
+    creates: bool = False
+    needs_head: bool = False
+    others: Callable[[Any, Asked], Sequence[Stream]] = no_others
+    bad_news: Callable[[Sequence[Event]], ComfyVNError | None] = accepted
+
+    @property
+    def name(self) -> str:
+        return self.command.__name__

@@ -1,0 +1,1 @@
+"""Stories: what authors write, fork and play."""

@@ -1,0 +1,1 @@
+"""What can have happened, and what it adds up to."""

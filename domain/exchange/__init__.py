@@ -1,0 +1,1 @@
+"""Exchange: what comes in from elsewhere and what goes out."""

@@ -1,0 +1,260 @@
+"""What the core needs from the outside world, as protocols; adapters implement them, one test suite holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, NamedTuple, Protocol
+
+from domain.errors import Invalid
+from domain.tables import Change, Reader, Table
+
+
+class Stream(NamedTuple):
+    """The address of one aggregate's events; its ``subject`` is where they stand in the log."""
+
+    project: str
+    worldline: str
+    category: str
+    id: str
+
+    @property
+    def subject(self) -> str:
+        return f"vn.{self.project}.{self.worldline}.{self.category}.{self.id}"
+
+    @classmethod
+    def of(cls, subject: str) -> Stream:
+        """The stream of a subject; raises ``Invalid`` for a subject that is not ours."""
+        parts = subject.split(".")
+        if len(parts) != 5 or parts[0] != "vn":
+            raise Invalid(f"{subject!r} is not the subject of an event.", error="invalid_subject")
+        return cls(*parts[1:])
+
+
+class Proposed(NamedTuple):
+    """An event that is about to be appended. Times are RFC 3339 in UTC; ``data`` is its JSON body."""
+
+    type: str
+    schema: int
+    data: bytes
+    event_id: str
+    version: int
+    time: str
+    actor: str
+    command_id: str
+    request: str
+    correlation_id: str
+    causation_id: str
+
+
+class Recorded(NamedTuple):
+    """An event as the log holds it.
+
+    ``position`` is the log's sequence (1 is the first); ``version`` the aggregate's own (1 is its first event);
+    ``request`` the digest of the command that caused it, which tells a retry from a reused key.
+    """
+
+    position: int
+    stream: Stream
+    type: str
+    schema: int
+    data: bytes
+    event_id: str
+    version: int
+    time: str
+    actor: str
+    command_id: str
+    request: str
+    correlation_id: str
+    causation_id: str
+
+
+class Commit(NamedTuple):
+    """Events of one stream and the position at which its state was folded (0: nothing yet)."""
+
+    stream: Stream
+    expected: int
+    events: tuple[Proposed, ...]
+
+
+class Conflict(Exception):
+    """Somebody else appended to a stream first. Not an error of the caller: the dispatcher reloads and decides again."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        super().__init__("appended to meanwhile: " + ", ".join(stream.subject for stream in streams))
+        self.streams = tuple(streams)
+
+
+class Log(Protocol):
+    """The only truth: an ordered, append-only, durable sequence of events."""
+
+    async def append(self, commits: Sequence[Commit]) -> tuple[int, ...]:
+        """Appends all commits or none; the positions of their events in the order given.
+
+        Retrying is the log's own business: an append that finds its own events already there is a success.
+        Raises ``Conflict`` when a stream has moved on, ``Unavailable`` when the outcome cannot be learnt in time
+        (the events may be there: only the same command id may be tried again), ``Invalid`` when an event is too large.
+        """
+        ...
+
+    async def head(self) -> int:
+        """Position of the newest event, 0 for an empty log."""
+        ...
+
+    async def last(self, stream: Stream) -> Recorded | None:
+        """The newest event of a stream. Never older than what this process has appended or read of it."""
+        ...
+
+    async def read_stream(self, stream: Stream, *, after: int = 0, upto: int | None = None) -> list[Recorded]:
+        """The events of one stream with ``after < position <= upto``, complete up to the stream's end."""
+        ...
+
+    def read(
+        self, *, after: int = 0, upto: int | None = None, pattern: str = "vn.>", batch: int = 1000
+    ) -> AsyncIterator[list[Recorded]]:
+        """Batches of everything after a position, in order; ends at ``upto`` or at the head as it was when reading began."""
+        ...
+
+    def follow(self, *, after: int = 0, pattern: str = "vn.>") -> AsyncIterator[list[Recorded]]:
+        """Like ``read``, then goes on live for ever: in order, without gaps, without doubles, also across reconnects."""
+        ...
+
+    async def load_snapshot(self, stream: Stream) -> bytes | None:
+        """What was last saved for a stream, or nothing: a snapshot may always be missing."""
+        ...
+
+    async def save_snapshot(self, stream: Stream, snapshot: bytes) -> None:
+        """Keeps the newest snapshot of a stream; losing it costs time, never facts."""
+        ...
+
+
+class Checkpoint(NamedTuple):
+    """How far a read model has counted.
+
+    ``generation`` grows with every swap, so that a projector that still works for the old tables notices.
+    A ``stopped`` projection met an event that it could not apply: ``failed_position`` and ``error`` say which and why;
+    its tables stay readable as of ``position``.
+    """
+
+    projection: str
+    version: int
+    generation: int
+    position: int
+    status: Literal["live", "stopped"]
+    failed_position: int
+    error: str
+
+
+class Progress(NamedTuple):
+    """Row changes of one projection for one stretch of the log: from ``after`` (exclusive) up to ``position``.
+
+    ``changes`` pairs each change with the position of the event that it follows from, in order.
+    """
+
+    projection: str
+    generation: int
+    after: int
+    position: int
+    changes: Sequence[tuple[int, Change]]
+
+
+class Overtaken(Exception):
+    """A read model moved on under a projector (another projector, a swap): read the checkpoint and start from there."""
+
+
+class ReadModels(Protocol):
+    """Tables of read models with their checkpoints in the same database. Blocking: call it from a thread.
+
+    Every method raises ``Unavailable`` when the database cannot be reached, is full or is damaged.
+    """
+
+    def reader(self) -> AbstractContextManager[Reader]:
+        """A reader on one consistent state of all live tables."""
+        ...
+
+    def checkpoints(self) -> Mapping[str, Checkpoint]:
+        """Projection name -> checkpoint, for every projection that has live tables."""
+        ...
+
+    def create(self, projection: str, version: int, tables: Sequence[Table]) -> Checkpoint:
+        """Empty live tables at position 0 for a projection that has none; its checkpoint if it has."""
+        ...
+
+    def advance(self, steps: Sequence[Progress]) -> None:
+        """Applies steps of several projections and moves their checkpoints, all in one transaction.
+
+        Raises ``Overtaken`` (and changes nothing) when a checkpoint is not where a step starts.
+        """
+        ...
+
+    def stop(self, projection: str, failed_position: int, error: str) -> None:
+        """Marks a projection as stopped by an event; ``resume`` takes that back."""
+        ...
+
+    def resume(self, projection: str) -> None:
+        """Marks a stopped projection as live again, from its checkpoint."""
+        ...
+
+    def begin_rebuild(self, projection: str, version: int, tables: Sequence[Table]) -> int:
+        """Makes empty tables beside the live ones (dropping leftovers of an earlier try); their generation.
+
+        ``advance`` takes steps for that generation as for the live one.
+        """
+        ...
+
+    def swap(self, projection: str, generation: int) -> bool:
+        """Puts rebuilt tables in place of the live ones in one transaction and drops those.
+
+        False, and nothing changes, while the rebuilt tables have counted less than the live ones.
+        """
+        ...
+
+    def drop_rebuild(self, projection: str, generation: int) -> None:
+        """Throws rebuilt tables away."""
+        ...
+
+    def digests(self, projection: str, generation: int | None = None) -> Mapping[str, str]:
+        """Table -> digest of its rows in canonical form, the same for the same rows on every database.
+
+        ``generation`` of ``None`` means the live tables.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives connections back."""
+        ...
+
+
+class BlobInfo(NamedTuple):
+    """A stored blob: ``digest`` is the SHA-256 of its bytes in hex; ``size`` in bytes."""
+
+    digest: str
+    size: int
+
+
+class Blobs(Protocol):
+    """Bytes by their content: the same bytes are kept once."""
+
+    async def put_file(self, path: str) -> BlobInfo:
+        """Stores a local file's bytes, durably, and returns their address; storing them again is harmless."""
+        ...
+
+    async def put(self, data: bytes) -> BlobInfo:
+        """Stores bytes that fit in memory."""
+        ...
+
+    async def head(self, digest: str) -> BlobInfo | None:
+        """What is stored under a digest, or nothing."""
+        ...
+
+    async def get(self, digest: str) -> bytes:
+        """All bytes of a blob; raises ``NotFound``."""
+        ...
+
+    def stream(self, digest: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes ``start <= i < end`` in chunks of at most 1 MiB; raises ``NotFound``."""
+        ...
+
+    async def delete(self, digest: str) -> None:
+        """Forgets a blob; forgetting what is not there is harmless."""
+        ...

@@ -1,0 +1,1 @@
+"""The studio: what is made, stored and explained."""

@@ -1,0 +1,1 @@
+"""Doors inward: HTTP, streams, console."""

@@ -1,0 +1,1 @@
+"""HTTP: commands, views, streams, uploads and problems."""

@@ -1,0 +1,1 @@
+"""Operations: what keeps the house running and paid for."""

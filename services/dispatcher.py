@@ -1,0 +1,454 @@
+"""Commands in, events out: load and fold, decide, append at the expected position, and decide again when raced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+from weakref import WeakValueDictionary
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from commands.declaration import Asking, Command
+from commands.envelope import Asked
+from domain.context import Context
+from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
+from domain.ids import MAIN, UNBRANCHED, checked, derived_id
+from domain.ports import Commit, Conflict, Log, Proposed, Recorded, Stream
+from domain.story.worldline import Forked
+from domain.values import Event
+from services.registry import Registry
+
+ATTEMPTS: Final = 40
+"""How often a raced command is decided again before the caller is told to retry."""
+
+CACHED: Final = 4096
+"""Aggregates kept folded in memory."""
+
+REMEMBERED: Final = 256
+"""Newest commands of an aggregate that its folded state remembers; older ones are found through ``Receipts``."""
+
+SNAPSHOT_EVERY: Final = 50
+"""Events between two snapshots of a small aggregate; a large one waits for one event per KiB of its state."""
+
+log = structlog.get_logger("dispatcher")
+
+
+class Outcome(NamedTuple):
+    """One recorded event as a receipt names it."""
+
+    type: str
+    position: int
+    version: int
+
+
+class Seen(NamedTuple):
+    """What a command id has led to before."""
+
+    request: str
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a command.
+
+    ``version`` and ``position`` are those of the aggregate after it; ``created`` when it was the aggregate's first
+    event; ``repeated`` when this is the first answer again. ``would`` holds the events of a dry run.
+    ``problem`` is bad news that was recorded (a blocking policy decision): the door raises it.
+    """
+
+    id: str
+    stream: Stream
+    version: int
+    position: int
+    events: tuple[Outcome, ...]
+    created: bool = False
+    repeated: bool = False
+    would: tuple[Event, ...] | None = None
+    problem: ComfyVNError | None = None
+
+
+class Receipts(Protocol):
+    """Where commands older than an aggregate's memory are looked up."""
+
+    async def find(self, project: str, command_id: str, *, counted: int) -> Seen | None:
+        """What a command id has led to, once the index has counted position ``counted``. Raises ``Unavailable``."""
+        ...
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A folded aggregate. ``position`` is the newest event on its own stream (0: none, also when it inherits)."""
+
+    state: Any
+    version: int = 0
+    position: int = 0
+    seen: OrderedDict[str, Seen] = field(default_factory=OrderedDict)
+    forgotten: int = 0
+    unsaved: int = 0
+
+    def remember(self, command_id: str, request: str, outcome: Outcome) -> None:
+        known = self.seen.get(command_id)
+        outcomes = (*known.outcomes, outcome) if known else (outcome,)
+        self.seen[command_id] = Seen(request, outcomes)
+        while len(self.seen) > REMEMBERED:
+            _, oldest = self.seen.popitem(last=False)
+            self.forgotten = max(self.forgotten, oldest.outcomes[-1].position)
+
+
+class Dispatcher:
+    """Handles commands for every context of a registry on one log."""
+
+    def __init__(self, log: Log, registry: Registry, receipts: Receipts | None = None) -> None:
+        self.log = log
+        self.registry = registry
+        self.receipts = receipts
+        self._cache: OrderedDict[Stream, Loaded] = OrderedDict()
+        self._locks: WeakValueDictionary[Stream, asyncio.Lock] = WeakValueDictionary()
+        self._lines: dict[tuple[str, str], Forked] = {}
+        self._saving: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Waits for snapshots that are being saved."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    async def ask(
+        self, command: Command, asked: Asked, *, expected_version: int | None = None, dry_run: bool = False,
+        keyed: bool = False,
+    ) -> Receipt:
+        """Decides one command and appends what follows from it.
+
+        ``keyed``: the command id comes from a caller's idempotency key, so it may have been used long ago.
+        Raises the kinds of ``domain.errors``; ``Unavailable`` means that the events may or may not be there.
+        """
+        (receipt,) = await self.ask_all(
+            [command], asked, expected_version=expected_version, dry_run=dry_run, keyed=keyed
+        )
+        return receipt
+
+    async def ask_all(
+        self, asks: Sequence[Command], asked: Asked, *, expected_version: int | None = None,
+        dry_run: bool = False, keyed: bool = False,
+    ) -> list[Receipt]:
+        """Decides several commands as one: all their events are appended in one atomic batch, or none."""
+        checked("project", asked.project)
+        checked("worldline", asked.worldline)
+        plans = [self._plan(command, asked, index) for index, command in enumerate(asks)]
+        if any(plan.asking.needs_head for plan in plans):
+            asked = asked._replace(head=await self.log.head())
+        async with AsyncExitStack() as stack:
+            for stream in sorted({plan.stream for plan in plans}):
+                await stack.enter_async_context(self._lock(stream))
+            for _ in range(ATTEMPTS):
+                try:
+                    return await self._attempt(plans, asked, expected_version, dry_run, keyed)
+                except Conflict as conflict:
+                    for stream in conflict.streams:
+                        self._cache.pop(stream, None)
+                except Unavailable:
+                    for plan in plans:
+                        self._cache.pop(plan.stream, None)
+                    raise
+        raise Unavailable(
+            "Too many others are changing this at the same time.",
+            error="contended",
+            remediation=[Remedy("Try again: nothing was recorded.", "retry")],
+            detail={"streams": [plan.stream.subject for plan in plans]},
+        )
+
+    async def _attempt(
+        self, plans: Sequence[_Plan], asked: Asked, expected_version: int | None, dry_run: bool, keyed: bool
+    ) -> list[Receipt]:
+        loaded = {plan.stream: await self.load(plan.stream) for plan in plans}
+        repeated = await self._repeated(plans, loaded, asked, keyed)
+        if repeated is not None:
+            return repeated
+        try:
+            decided = await self._decide(plans, loaded, asked, expected_version)
+        except ComfyVNError:
+            await self._fresh(loaded)
+            raise
+        if not any(events for events, *_ in decided):
+            await self._fresh(loaded)
+        commits = self._commits(plans, loaded, decided, asked)
+        if dry_run:
+            return [
+                Receipt(
+                    plan.id, plan.stream, version, loaded[plan.stream].position, (),
+                    created=was == 0 and bool(events), would=tuple(events), problem=plan.asking.bad_news(events),
+                )
+                for plan, (events, was, version, _) in zip(plans, decided, strict=True)
+            ]
+        positions = iter(await self.log.append(commits) if commits else ())
+        recorded = {commit.stream: [next(positions) for _ in commit.events] for commit in commits}
+        return [self._receipt(plan, loaded[plan.stream], asked, recorded, *told)
+                for plan, told in zip(plans, decided, strict=True)]
+
+    async def _decide(
+        self, plans: Sequence[_Plan], loaded: dict[Stream, Loaded], asked: Asked, expected_version: int | None
+    ) -> list[_Decided]:
+        # Commands of one batch that meet on one stream are decided one after the other, each on what the last left.
+        current = {stream: (found.state, found.version) for stream, found in loaded.items()}
+        decided: list[_Decided] = []
+        for plan in plans:
+            state, version = current[plan.stream]
+            if expected_version is not None and version != expected_version:
+                raise Stale(
+                    f"{plan.id} is at version {version}, not {expected_version}.",
+                    remediation=[Remedy("Load the newest version, look at the difference and try again.", "reload")],
+                    detail={"expected": expected_version, "current": version, "id": plan.id},
+                )
+            others = await self._others(plan, asked)
+            events = list(plan.asking.decide(plan.command, state, asked, *others))
+            after = state
+            for event in events:
+                after = plan.context.evolve(after, event)
+            current[plan.stream] = (after, version + len(events))
+            decided.append(_Decided(events, version, version + len(events), after))
+        return decided
+
+    async def _others(self, plan: _Plan, asked: Asked) -> tuple[list[Any], ...]:
+        if not (streams := plan.asking.others(plan.command, asked)):
+            return ()
+        states = []
+        for stream in streams:
+            found = await self.load(stream)
+            if found.position == 0:  # may have come into being through another process
+                self._cache.pop(stream, None)
+                found = await self.load(stream)
+            states.append(found.state)
+        return (states,)
+
+    def _commits(
+        self, plans: Sequence[_Plan], loaded: dict[Stream, Loaded], decided: Sequence[_Decided], asked: Asked
+    ) -> list[Commit]:
+        proposed: dict[Stream, list[Proposed]] = {}
+        number = 0
+        for plan, (events, was, _, _) in zip(plans, decided, strict=True):
+            for offset, event in enumerate(events, start=1):
+                proposed.setdefault(plan.stream, []).append(Proposed(
+                    type(event).__name__, event.SCHEMA, self.registry.encode(event),
+                    derived_id(asked.project, asked.command_id, str(number)), was + offset, asked.time, asked.actor,
+                    asked.command_id, asked.request, asked.correlation_id or asked.command_id, asked.causation_id,
+                ))
+                number += 1
+        return [Commit(stream, loaded[stream].position, tuple(events)) for stream, events in proposed.items()]
+
+    def _receipt(
+        self, plan: _Plan, found: Loaded, asked: Asked, recorded: dict[Stream, list[int]],
+        events: Sequence[Event], was: int, version: int, after: Any,
+    ) -> Receipt:
+        mine = recorded.get(plan.stream, [])[: len(events)]
+        del recorded.get(plan.stream, [])[: len(events)]
+        outcomes = tuple(
+            Outcome(type(event).__name__, position, was + offset)
+            for offset, (event, position) in enumerate(zip(events, mine, strict=True), start=1)
+        )
+        for outcome in outcomes:
+            found.remember(asked.command_id, asked.request, outcome)
+        if outcomes:
+            found.state, found.version, found.position = after, version, outcomes[-1].position
+            found.unsaved += len(outcomes)
+            self._save_later(plan.stream, plan.context, found)
+        return Receipt(
+            plan.id, plan.stream, version, found.position, outcomes, created=was == 0 and bool(outcomes),
+            problem=plan.asking.bad_news(events),
+        )
+
+    def _plan(self, command: Command, asked: Asked, index: int) -> _Plan:
+        asking = self.registry.askings.get(type(command).__name__)
+        if asking is None:
+            raise NotFound(f"There is no command {type(command).__name__}.", error="unknown_command")
+        context = self.registry.homes[asking.name]
+        id_: str | None = getattr(command, asking.id_field)
+        if id_ is None:
+            if not asking.creates:
+                raise Invalid(f"{asking.name} needs {asking.id_field}.", error="missing_id")
+            id_ = derived_id(context.category, asked.project, asked.command_id, str(index), length=16)
+            command = command.model_copy(update={asking.id_field: id_})
+        checked(asking.id_field, id_)
+        line = asked.worldline if context.branches else UNBRANCHED
+        return _Plan(command, asking, context, Stream(asked.project, line, context.category, id_), id_)
+
+    # --- the same command again -------------------------------------------------------------------------------
+
+    async def _repeated(
+        self, plans: Sequence[_Plan], loaded: dict[Stream, Loaded], asked: Asked, keyed: bool
+    ) -> list[Receipt] | None:
+        found = [loaded[plan.stream].seen.get(asked.command_id) for plan in plans]
+        if not any(found) and keyed and self.receipts is not None:
+            counted = max(one.forgotten for one in loaded.values())
+            known = await self.receipts.find(asked.project, asked.command_id, counted=counted)
+            found = [known for _ in plans]
+        if not any(found):
+            return None
+        if any(seen is not None and seen.request != asked.request for seen in found):
+            raise Invalid(
+                "This Idempotency-Key was used before for another request.",
+                error="idempotency_key_reused",
+                remediation=[Remedy("Use a new key for a new request.", "new_key")],
+            )
+        return [await self._first_answer(plan, seen) for plan, seen in zip(plans, found, strict=True)]
+
+    async def _first_answer(self, plan: _Plan, seen: Seen | None) -> Receipt:
+        outcomes = seen.outcomes if seen else ()
+        version = outcomes[-1].version if outcomes else 0
+        position = outcomes[-1].position if outcomes else 0
+        events: list[Event] = []
+        if outcomes:
+            recorded = await self.log.read_stream(plan.stream, after=outcomes[0].position - 1, upto=position)
+            events = [event for one in recorded if (event := self.registry.decode(one)) is not None]
+        created = bool(outcomes) and outcomes[0].version == 1
+        return Receipt(plan.id, plan.stream, version, position, outcomes, created=created, repeated=True,
+                       problem=plan.asking.bad_news(events))
+
+    async def _fresh(self, loaded: dict[Stream, Loaded]) -> None:
+        """Raises ``Conflict`` when a no was said on a state that another process has since moved on from."""
+        stale = []
+        for stream, found in loaded.items():
+            newest = await self.log.last(stream)
+            if (newest.position if newest else 0) != found.position:
+                stale.append(stream)
+        if stale:
+            raise Conflict(stale)
+
+    # --- loading ----------------------------------------------------------------------------------------------
+
+    async def load(self, stream: Stream) -> Loaded:
+        """The aggregate as this process last knew it, else from its snapshot and what came after."""
+        found = self._cache.get(stream)
+        if found is not None:
+            self._cache.move_to_end(stream)
+            return found
+        context = self.registry.contexts[stream.category]
+        found = await self._restored(stream, context)
+        await self._fold(stream, context, found, None)
+        self._save_later(stream, context, found)
+        self._cache[stream] = found
+        while len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
+        return found
+
+    async def load_at(self, stream: Stream, position: int) -> Loaded:
+        """The aggregate as it was at a position."""
+        context = self.registry.contexts[stream.category]
+        found = await self._restored(stream, context)
+        if found.position > position:
+            found = await self._inherited(stream, context)
+        await self._fold(stream, context, found, position)
+        return found
+
+    async def _fold(self, stream: Stream, context: Context, found: Loaded, upto: int | None) -> None:
+        events = await self.log.read_stream(stream, after=found.position, upto=upto)
+        if events and found.position == 0:
+            inherited = await self._inherited(stream, context)
+            found.state, found.version = inherited.state, inherited.version
+        elif not events and found.position == 0:
+            inherited = await self._inherited(stream, context, upto)
+            found.state, found.version = inherited.state, inherited.version
+        for recorded in events:
+            self._evolve(context, found, recorded)
+        found.unsaved += len(events)
+
+    def _evolve(self, context: Context, found: Loaded, recorded: Recorded) -> None:
+        event = self.registry.decode(recorded)
+        if event is not None:
+            found.state = context.evolve(found.state, event)
+        found.version, found.position = recorded.version, recorded.position
+        outcome = Outcome(recorded.type, recorded.position, recorded.version)
+        found.remember(recorded.command_id, recorded.request, outcome)
+
+    async def _inherited(self, stream: Stream, context: Context, upto: int | None = None) -> Loaded:
+        """What a document is before its first event on its own worldline: the parent's, as of the fork."""
+        if not context.branches or stream.worldline == MAIN:
+            return Loaded(context.initial)
+        line = await self._line(stream.project, stream.worldline)
+        parent = stream._replace(worldline=line.parent)
+        base = await self.load_at(parent, line.forked_at if upto is None else min(upto, line.forked_at))
+        return Loaded(base.state, base.version)
+
+    async def _line(self, project: str, worldline: str) -> Forked:
+        # Where a worldline left its parent never changes, so one look is enough for the life of this process.
+        known = self._lines.get((project, worldline))
+        if known is None:
+            stream = Stream(project, UNBRANCHED, "worldline", worldline)
+            found = await self.load(stream)
+            if not isinstance(found.state, Forked):
+                self._cache.pop(stream, None)
+                raise NotFound(
+                    f"Project {project} has no worldline {worldline}.",
+                    error="unknown_worldline",
+                    remediation=[Remedy("Fork it first, or list the worldlines of the project.", "list_worldlines")],
+                    detail={"project": project, "worldline": worldline},
+                )
+            known = self._lines[project, worldline] = found.state
+        return known
+
+    # --- snapshots --------------------------------------------------------------------------------------------
+
+    async def _restored(self, stream: Stream, context: Context) -> Loaded:
+        saved = await self.log.load_snapshot(stream)
+        if saved is not None:
+            try:
+                head, _, body = saved.partition(b"\n")
+                told = orjson.loads(head)
+                if told["shape"] == context.snapshot:
+                    seen = OrderedDict(
+                        (id_, Seen(request, tuple(Outcome(*one) for one in outcomes)))
+                        for id_, request, outcomes in told["seen"]
+                    )
+                    state = self.registry.states[context.category].validate_json(body)
+                    return Loaded(state, told["version"], told["position"], seen, told["forgotten"])
+            except (ValueError, KeyError, TypeError, ValidationError) as error:
+                log.warning("snapshot_unreadable", stream=stream.subject, reason=str(error)[:200])
+        return Loaded(context.initial)
+
+    def _save_later(self, stream: Stream, context: Context, found: Loaded) -> None:
+        if found.unsaved < SNAPSHOT_EVERY:
+            return
+        head = orjson.dumps({
+            "shape": context.snapshot, "version": found.version, "position": found.position,
+            "forgotten": found.forgotten,
+            "seen": [[id_, seen.request, [tuple(one) for one in seen.outcomes]] for id_, seen in found.seen.items()],
+        })
+        body = self.registry.states[context.category].dump_json(found.state)
+        # A large state is saved less often, so that saving stays a small share of the work.
+        found.unsaved = -(len(body) // 1024)
+        task = asyncio.create_task(self._save(stream, head + b"\n" + body))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
+    async def _save(self, stream: Stream, snapshot: bytes) -> None:
+        try:
+            await self.log.save_snapshot(stream, snapshot)
+        except ComfyVNError as error:
+            log.warning("snapshot_not_saved", stream=stream.subject, reason=error.message)
+
+    def _lock(self, stream: Stream) -> asyncio.Lock:
+        lock = self._locks.get(stream)
+        if lock is None:
+            lock = self._locks[stream] = asyncio.Lock()
+        return lock
+
+
+class _Plan(NamedTuple):
+    command: Command
+    asking: Asking
+    context: Context
+    stream: Stream
+    id: str
+
+
+class _Decided(NamedTuple):
+    events: list[Event]
+    was: int
+    version: int
+    after: Any

@@ -1,0 +1,1 @@
+"""Processes: an event in, commands out."""

@@ -1,0 +1,114 @@
+"""Everything that can be asked, can have happened and can be seen: one line per context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+import commands.story.worldline
+import domain.story.worldline
+import projections.boards.timeline
+import projections.story.worldline
+from commands.declaration import Asking
+from domain.context import Context
+from domain.ports import Recorded
+from domain.values import Event
+from projections.boards.documents import documents
+from projections.declaration import Happened, Projection
+from projections.reading import View
+
+CONTEXTS: Final = (
+    (domain.story.worldline, commands.story.worldline, projections.story.worldline),
+)
+"""(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
+
+BOARDS: Final[tuple[ModuleType, ...]] = (projections.boards.timeline,)
+"""Views across contexts: modules with ``PROJECTIONS`` and ``VIEWS``."""
+
+
+class Undecodable(Exception):
+    """A stored event whose body does not fit its type: the projection that needs it is stopped, not the studio."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the loops need to know, gathered once from the declarations of the contexts."""
+
+    contexts: Mapping[str, Context]
+    askings: Mapping[str, Asking]
+    homes: Mapping[str, Context]
+    projections: Mapping[str, Projection]
+    views: Mapping[str, View]
+
+    @cached_property
+    def event_types(self) -> dict[str, tuple[Context, type[Event]]]:
+        """Event name -> its context and class."""
+        return {event.__name__: (context, event) for context in self.contexts.values() for event in context.events}
+
+    @cached_property
+    def states(self) -> dict[str, TypeAdapter[Any]]:
+        """Category -> how its state is written to and read from snapshots."""
+        return {category: TypeAdapter(context.state) for category, context in self.contexts.items()}
+
+    def encode(self, event: Event) -> bytes:
+        """The JSON body of an event: every field, in the order of its class."""
+        return event.__pydantic_serializer__.to_json(event)
+
+    def decode(self, recorded: Recorded) -> Event | None:
+        """The event in a stored message, upcast to today's schema; ``None`` for a type this release does not know.
+
+        Raises ``Undecodable`` when the type is known and the body does not fit it.
+        """
+        known = self.event_types.get(recorded.type)
+        if known is None:
+            return None
+        context, type_ = known
+        try:
+            if recorded.schema == type_.SCHEMA:
+                return type_.__pydantic_validator__.validate_json(recorded.data)  # type: ignore[no-any-return]
+            if recorded.schema > type_.SCHEMA:
+                return None  # written by a newer release: for this one an unknown event
+            body = orjson.loads(recorded.data)
+            for version in range(recorded.schema, type_.SCHEMA):
+                body = context.upcasters[recorded.type, version](body)
+            return type_.model_validate(body)
+        except (ValidationError, KeyError, orjson.JSONDecodeError) as error:
+            raise Undecodable(f"{recorded.type} at position {recorded.position}: {error}") from error
+
+    def happened(self, recorded: Recorded) -> Happened:
+        """A recorded event with its decoded body."""
+        return Happened(recorded, self.decode(recorded))
+
+
+def _gather() -> Registry:
+    contexts: dict[str, Context] = {}
+    askings: dict[str, Asking] = {}
+    homes: dict[str, Context] = {}
+    projections_: dict[str, Projection] = {}
+    views: dict[str, View] = {}
+    shown: list[ModuleType] = list(BOARDS)
+    for home, asked, seen in CONTEXTS:
+        if home is not None:
+            contexts[home.CONTEXT.category] = home.CONTEXT
+        if asked is not None:
+            for asking in asked.COMMANDS:
+                askings[asking.name] = asking
+                homes[asking.name] = home.CONTEXT
+        if seen is not None:
+            shown.append(seen)
+    for module in shown:
+        projections_ |= {projection.name: projection for projection in module.PROJECTIONS}
+        views |= {view.name: view for view in module.VIEWS}
+    board = documents({category: context.fields for category, context in contexts.items()})
+    projections_[board.name] = board
+    return Registry(contexts, askings, homes, projections_, views)
+
+
+REGISTRY: Final = _gather()
+"""The registry of this release."""
