@@ -78,7 +78,7 @@ class Commit(NamedTuple):
 
 
 class Conflict(Exception):
-    """Somebody else appended to a stream first. Not an error of the caller: the dispatcher reloads and decides again."""
+    """Somebody else appended to a stream first. Not the caller's error: the dispatcher reloads and decides again."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         super().__init__("appended to meanwhile: " + ", ".join(stream.subject for stream in streams))
@@ -112,11 +112,11 @@ class Log(Protocol):
     def read(
         self, *, after: int = 0, upto: int | None = None, pattern: str = "vn.>", batch: int = 1000
     ) -> AsyncIterator[list[Recorded]]:
-        """Batches of everything after a position, in order; ends at ``upto`` or at the head as it was when reading began."""
+        """Batches of everything after a position, in order; ends at ``upto``, or at the head as it was at the start."""
         ...
 
     def follow(self, *, after: int = 0, pattern: str = "vn.>") -> AsyncIterator[list[Recorded]]:
-        """Like ``read``, then goes on live for ever: in order, without gaps, without doubles, also across reconnects."""
+        """Like ``read``, then goes on live for ever: in order, no gaps, no doubles, also across reconnects."""
         ...
 
     async def load_snapshot(self, stream: Stream) -> bytes | None:

@@ -1,0 +1,115 @@
+"""A running studio: the ports that were plugged in, and the two things one does with it, asking and looking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from commands.declaration import Command
+from commands.envelope import Asked
+from domain.errors import Remedy, Unavailable
+from domain.ids import MAIN, derived_id
+from domain.ports import Blobs, Log, ReadModels
+from projections.reading import Query, View
+from services.dispatcher import Dispatcher, Receipt
+from services.registry import Registry
+from services.settings import Settings
+
+
+def utc_now() -> str:
+    """Now, as RFC 3339 in UTC with microseconds: the one clock of the studio, read only at its doors."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who stands at a door. ``key`` is the idempotency key that came with the request, if one did."""
+
+    actor: str
+    key: str | None = None
+    correlation_id: str = ""
+    causation_id: str = ""
+
+
+@dataclass(slots=True)
+class Studio:
+    """Everything a door needs. Made by ``services.bootstrap``."""
+
+    settings: Settings
+    registry: Registry
+    log: Log
+    dispatcher: Dispatcher
+    models: ReadModels
+    blobs: Blobs
+    clock: Callable[[], str] = utc_now
+
+    async def ask(
+        self, command: Command, asker: Asker, *, project: str, worldline: str = MAIN,
+        expected_version: int | None = None, dry_run: bool = False,
+    ) -> Receipt:
+        """Asks one command; raises the kinds of ``domain.errors``."""
+        (receipt,) = await self.ask_all(
+            [command], asker, project=project, worldline=worldline, expected_version=expected_version, dry_run=dry_run
+        )
+        return receipt
+
+    async def ask_all(
+        self, commands: Sequence[Command], asker: Asker, *, project: str, worldline: str = MAIN,
+        expected_version: int | None = None, dry_run: bool = False,
+    ) -> list[Receipt]:
+        """Asks several commands as one: all or none."""
+        body = orjson.dumps([[type(one).__name__, one.model_dump(mode="json")] for one in commands],
+                            option=orjson.OPT_SORT_KEYS)
+        request = sha256(f"{project}\n{worldline}\n{expected_version}\n".encode() + body).hexdigest()[:32]
+        command_id = derived_id("key", project, asker.actor, asker.key) if asker.key else uuid4().hex[:22]
+        asked = Asked(
+            command_id=command_id, actor=asker.actor, time=self.clock(), project=project, worldline=worldline,
+            request=request, correlation_id=asker.correlation_id, causation_id=asker.causation_id,
+        )
+        return await self.dispatcher.ask_all(
+            commands, asked, expected_version=expected_version, dry_run=dry_run, keyed=asker.key is not None
+        )
+
+    async def look(self, view: View, query: Query) -> Any:
+        """Answers a view's question, after it has counted ``query.min_position``."""
+        if query.min_position:
+            await self.counted(view.reads, query.min_position)
+        return await asyncio.to_thread(self._answer, view, query)
+
+    async def counted(self, projections: Sequence[str], position: int) -> None:
+        """Waits until read models have counted a position; raises ``Unavailable`` when that takes too long."""
+        deadline = monotonic() + self.settings.wait_seconds
+        pause = 0.002
+        while True:
+            behind = await asyncio.to_thread(self._behind, projections, position)
+            if not behind:
+                return
+            if monotonic() > deadline:
+                raise Unavailable(
+                    f"{', '.join(sorted(behind))} has not counted position {position} yet.",
+                    error="read_side_behind",
+                    remediation=[
+                        Remedy("Ask again in a moment.", "retry"),
+                        Remedy("Look at `comfyvn doctor` for a stopped projection.", "doctor"),
+                    ],
+                    detail={"position": position, "projections": behind},
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
+
+    def _behind(self, projections: Sequence[str], position: int) -> dict[str, int]:
+        known = self.models.checkpoints()
+        places = {name: known[name].position if name in known else 0 for name in projections}
+        return {name: place for name, place in places.items() if place < position}
+
+    def _answer(self, view: View, query: Query) -> Any:
+        with self.models.reader() as reader:
+            return view.answer(reader, query)
