@@ -1,0 +1,81 @@
+"""The data folder: where everything that a studio keeps has its place, readable by its owner alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.errors import Remedy, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Places in the data folder. ``nats`` holds the log's store, ``read`` the read side that can be thrown away."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def nats(self) -> Path:
+        return self.root / "nats"
+
+    @property
+    def read(self) -> Path:
+        return self.root / "read.db"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def server(self) -> Path:
+        return self.root / "server.json"
+
+    def prepare(self) -> DataFolder:
+        """Makes the folder, for its owner alone; raises ``Unavailable`` when that is not possible."""
+        try:
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True, mode=0o700)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied", str(self.root))
+        except OSError as error:
+            raise Unavailable(
+                f"The data folder {self.root} cannot be used: {error.strerror or error}.",
+                error="data_folder",
+                remediation=[Remedy("Name a folder that you may write to with --data.", "choose_data_folder")],
+                detail={"folder": str(self.root)},
+            ) from error
+        return self
+
+
+def write_private_json(place: Path, told: Mapping[str, Any]) -> None:
+    """Replaces a small JSON file in one step, readable by its owner alone: a reader sees the old or the new text."""
+    place.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=place.name + ".")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(told, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(place)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_json(place: Path) -> dict[str, Any] | None:
+    """A small JSON object, or nothing when the file is missing or is none."""
+    try:
+        told = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
