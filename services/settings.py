@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from domain.errors import Invalid, Remedy
+
+Origin = Literal["option", "environment", "comfyvn.toml", "default"]
+"""Where a value comes from, strongest first."""
+
+PREFIX: Final = "COMFYVN_"
+TOML: Final = "comfyvn.toml"
 
 
 class Settings(BaseSettings):
     """Every setting is ``COMFYVN_<NAME>`` in the environment or ``<name>`` in ``comfyvn.toml``.
 
-    The file is looked for in the data folder.
+    The file is looked for in the data folder, so ``data`` alone cannot stand in it. Make one with ``load``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="COMFYVN_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
-    TOML: ClassVar[str] = "comfyvn.toml"
+    TOML: ClassVar[str] = TOML
 
     data: Path = Field(default=Path("data"), description="Folder of everything that this studio keeps.")
-    host: str = Field(default="127.0.0.1", description="Address to listen on; anything but loopback needs tokens.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; anything but loopback needs tokens."
+    )
     port: int = Field(default=8001, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     nats_url: SecretStr | None = Field(
         default=None, description="An outside nats-server, or a comma-separated cluster; empty: an embedded one."
@@ -40,8 +55,63 @@ class Settings(BaseSettings):
     event_limit: int = Field(default=2**20, ge=1024, le=8 * 2**20, description="Largest event in bytes.")
     wait_seconds: float = Field(default=5.0, gt=0, le=60, description="Longest wait for a view to count a position.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="How much is logged.")
-    allowed_hosts: tuple[str, ...] = Field(default=(), description="Host names accepted besides loopback ones.")
-    allowed_origins: tuple[str, ...] = Field(default=(), description="Web origins accepted besides the own one.")
+    log_format: Literal["auto", "pretty", "json"] = Field(
+        default="auto", description="How it is logged, to standard error; auto: pretty on a terminal, else JSON."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Host names accepted besides loopback ones; comma-separated in the environment."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Web origins accepted besides the own one; comma-separated in the environment."
+    )
+
+    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("nats_url", "database_url", "blobs_url", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("nats_url")
+    @classmethod
+    def _nats(cls, value: SecretStr | None) -> SecretStr | None:
+        for url in _split(value):
+            _scheme(url, ("nats", "tls", "ws", "wss"), needs_host=True)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = value.get_secret_value().strip()
+        _scheme(url, ("postgresql", "postgres", "postgresql+psycopg", "sqlite"), needs_host=False)
+        for short in ("postgresql://", "postgres://"):
+            if url.startswith(short):
+                url = "postgresql+psycopg://" + url.removeprefix(short)
+        return SecretStr(url)
+
+    @field_validator("blobs_url")
+    @classmethod
+    def _blobs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not Path(value.get_secret_value()).is_absolute():
+            _scheme(value.get_secret_value(), ("s3", "gs", "az", "file"), needs_host=False)
+        return value
+
+    @property
+    def nats_servers(self) -> tuple[str, ...]:
+        """URLs of the outside servers, with their credentials; empty: the log is embedded."""
+        return tuple(_split(self.nats_url))
+
+    @property
+    def origins(self) -> Mapping[str, Origin]:
+        """Setting -> where its value comes from."""
+        return {name: self._origins.get(name, "default") for name in type(self).model_fields}
 
     @classmethod
     def settings_customise_sources(
@@ -50,10 +120,131 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         folder = (init_settings() | {}).get("data") or env_settings().get("data") or "data"
-        toml = TomlConfigSettingsSource(settings_cls, Path(str(folder)) / cls.TOML)
-        return init_settings, env_settings, toml
+        written = InitSettingsSource(settings_cls, _written(Path(str(folder)) / TOML, cls))
+        return init_settings, env_settings, written
 
     @classmethod
     def load(cls, **given: Any) -> Settings:
-        """The settings in force; ``given`` (from the command line) wins over everything and may hold ``None``s."""
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        """The settings in force; ``given`` (from the command line) wins over everything and may hold ``None``s.
+
+        Raises ``Invalid`` and names the setting, where it stands and what it may be.
+        """
+        named = {name: value for name, value in given.items() if value is not None}
+        if unknown := sorted(named.keys() - cls.model_fields.keys()):
+            raise _unknown(unknown[0], "the call", cls)
+        try:
+            settings = cls(**named)
+        except ValidationError as error:
+            raise _unfit(error, named, cls) from None  # the original shows the value, which may be a secret
+        written = _written(settings.data / TOML, cls)
+        for name in cls.model_fields:
+            settings._origins[name] = _origin(name, named, written)
+        return settings
+
+
+def stray_variables() -> dict[str, str | None]:
+    """Variables of the environment that look like settings and are none -> the setting that was perhaps meant."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    strays = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), None) for name in strays}
+
+
+def masked(url: str) -> str:
+    """A URL without what lets one in: user, password and query are shown as ``***``."""
+    parts = urlsplit(url)
+    if not parts.scheme or not parts.netloc:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    secret = "***@" if "@" in parts.netloc else ""
+    return f"{parts.scheme}://{secret}{host}{parts.path}" + ("?***" if parts.query else "")
+
+
+def shown(value: Any) -> Any:
+    """A setting's value for people and JSON: secrets masked, paths as text."""
+    if isinstance(value, SecretStr):
+        return ",".join(masked(part) for part in _split(value))
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _split(value: SecretStr | None) -> list[str]:
+    text = value.get_secret_value() if value else ""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _scheme(url: str, allowed: tuple[str, ...], *, needs_host: bool) -> None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("it is not a URL") from None
+    if parts.scheme not in allowed:
+        raise ValueError(f"it must begin with {' or '.join(name + '://' for name in allowed)}")
+    if needs_host and not host:
+        raise ValueError("it names no host")
+
+
+def _written(place: Path, cls: type[Settings]) -> dict[str, Any]:
+    try:
+        text = place.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(
+            f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
+            error="unreadable_settings", remediation=[Remedy("Mend the file or take it away.", "mend_settings")],
+        ) from error
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(
+            f"{place} is not valid TOML: {error}.",
+            error="unreadable_settings", remediation=[Remedy("Mend that line of the file.", "mend_settings")],
+        ) from error
+    for name in found:
+        if name == "data":
+            raise Invalid(
+                f"{place} cannot set data: the data folder is where this file is looked for.", error="unknown_setting",
+                remediation=[Remedy("Use --data or COMFYVN_DATA.", "mend_settings")],
+            )
+        if name not in cls.model_fields:
+            raise _unknown(name, str(place), cls)
+    return found
+
+
+def _unknown(name: str, place: str, cls: type[Settings]) -> Invalid:
+    close = difflib.get_close_matches(name, cls.model_fields, n=1)
+    meant = f"Did you mean {close[0]}?" if close else "`comfyvn doctor` lists every setting."
+    return Invalid(
+        f"{place} sets {name}, which is no setting.", error="unknown_setting",
+        remediation=[Remedy(meant, "mend_settings")], detail={"setting": name},
+    )
+
+
+def _unfit(error: ValidationError, named: Mapping[str, Any], cls: type[Settings]) -> Invalid:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    if _in_environment(name) and name not in named:
+        place = PREFIX + name.upper()
+    else:
+        place = f"--{name.replace('_', '-')}" if name in named else f"{name} in {TOML}"
+    field = cls.model_fields.get(name)
+    return Invalid(
+        f"{place} cannot be used: {first['msg'].removeprefix('Value error, ')}.",
+        error="invalid_setting",
+        remediation=[Remedy(field.description if field and field.description else "Mend the value.", "mend_settings")],
+        detail={"setting": name},
+    )
+
+
+def _in_environment(name: str) -> bool:
+    return any(key.upper() == PREFIX + name.upper() and value for key, value in os.environ.items())
+
+
+def _origin(name: str, named: Mapping[str, Any], written: Mapping[str, Any]) -> Origin:
+    if name in named:
+        return "option"
+    if _in_environment(name):
+        return "environment"
+    return "comfyvn.toml" if name in written else "default"
