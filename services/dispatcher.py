@@ -147,9 +147,10 @@ class Dispatcher:
         async with AsyncExitStack() as stack:
             for stream in sorted({plan.stream for plan in plans}):
                 await stack.enter_async_context(self._lock(stream))
-            for _ in range(ATTEMPTS):
+            for attempt in range(ATTEMPTS):
+                hopeful = attempt == 0 and expected_version is None
                 try:
-                    return await self._attempt(plans, asked, expected_version, dry_run, keyed)
+                    return await self._attempt(plans, asked, expected_version, dry_run, keyed, hopeful)
                 except Conflict as conflict:
                     for stream in conflict.streams:
                         self._cache.pop(stream, None)
@@ -165,9 +166,10 @@ class Dispatcher:
         )
 
     async def _attempt(
-        self, plans: Sequence[_Plan], asked: Asked, expected_version: int | None, dry_run: bool, keyed: bool
+        self, plans: Sequence[_Plan], asked: Asked, expected_version: int | None, dry_run: bool, keyed: bool,
+        hopeful: bool,
     ) -> list[Receipt]:
-        loaded = {plan.stream: await self.load(plan.stream) for plan in plans}
+        loaded = {plan.stream: await self._opened(plan, hopeful) for plan in plans}
         repeated = await self._repeated(plans, loaded, asked, keyed)
         if repeated is not None:
             return repeated
@@ -236,7 +238,8 @@ class Dispatcher:
             for offset, event in enumerate(events, start=1):
                 proposed.setdefault(plan.stream, []).append(Proposed(
                     type(event).__name__, event.SCHEMA, self.registry.encode(event),
-                    derived_id(asked.project, asked.command_id, str(number)), was + offset, asked.time, asked.actor,
+                    # The request is part of it: a key reused for something else must not find "its own" event there.
+                    derived_id(asked.project, asked.command_id, asked.request, str(number)), was + offset, asked.time, asked.actor,
                     asked.command_id, asked.request, asked.correlation_id or asked.command_id, asked.causation_id,
                 ))
                 number += 1
@@ -257,6 +260,7 @@ class Dispatcher:
         if outcomes:
             found.state, found.version, found.position = after, version, outcomes[-1].position
             found.unsaved += len(outcomes)
+            self._keep(plan.stream, found)
             self._save_later(plan.stream, plan.context, found)
         return Receipt(
             plan.id, plan.stream, version, found.position, outcomes, created=was == 0 and bool(outcomes),
@@ -332,10 +336,21 @@ class Dispatcher:
         found = await self._restored(stream, context)
         await self._fold(stream, context, found, None)
         self._save_later(stream, context, found)
+        self._keep(stream, found)
+        return found
+
+    async def _opened(self, plan: _Plan, hopeful: bool) -> Loaded:
+        # What a command creates is most likely not there yet. Assuming so saves two reads; when it is wrong, the
+        # append at position 0 conflicts, or the second look at a refusal does, and the next attempt reads.
+        new = plan.asking.creates and plan.stream.worldline in (MAIN, UNBRANCHED)
+        if hopeful and new and plan.stream not in self._cache:
+            return Loaded(plan.context.initial)
+        return await self.load(plan.stream)
+
+    def _keep(self, stream: Stream, found: Loaded) -> None:
         self._cache[stream] = found
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
-        return found
 
     async def load_at(self, stream: Stream, position: int) -> Loaded:
         """The aggregate as it was at a position."""

@@ -273,8 +273,10 @@ def test_after_an_unknown_outcome_the_same_command_id_finds_its_own_event() -> N
             await dispatcher.ask(ForkWorldline(worldline_id="night"), asked("c1"))
         log.deaf = False
         again = await dispatcher.ask(ForkWorldline(worldline_id="night"), asked("c1"))
-        assert again.repeated
-        assert again.position == 1
+        assert (again.position, again.version, again.created) == (1, 1, True)
         assert len(log.events) == 1
+        with pytest.raises(Invalid) as caught:
+            await Dispatcher(log, REGISTRY).ask(ForkWorldline(worldline_id="night", notes="x"), asked("c1", "other"))
+        assert caught.value.code == "idempotency_key_reused"
 
     asyncio.run(scenario())
