@@ -1,0 +1,61 @@
+"""Blobs in memory: the whole port as real code without a disk, for tests and for thinking."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from domain.errors import Invalid, NotFound, Remedy
+from domain.ports import BlobInfo
+
+CHUNK = 2**20
+
+
+class MemoryBlobs:
+    """Keeps bytes in a dictionary. Nothing survives the process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def put_file(self, path: str) -> BlobInfo:
+        try:
+            return await self.put(await asyncio.to_thread(Path(path).read_bytes))
+        except FileNotFoundError as error:
+            raise NotFound(
+                "There is no such file.", error="unknown_file", remediation=[Remedy("Check the path.", "check_path")]
+            ) from error
+        except OSError as error:
+            raise Invalid(
+                f"The file cannot be read: {error.strerror}.",
+                error="unreadable_file",
+                remediation=[Remedy("Check its permissions.", "check_permissions")],
+            ) from error
+
+    async def put(self, data: bytes) -> BlobInfo:
+        digest = hashlib.sha256(data).hexdigest()
+        self.kept[digest] = bytes(data)
+        return BlobInfo(digest, len(data))
+
+    async def head(self, digest: str) -> BlobInfo | None:
+        data = self.kept.get(digest)
+        return None if data is None else BlobInfo(digest, len(data))
+
+    async def get(self, digest: str) -> bytes:
+        if digest not in self.kept:
+            raise NotFound(
+                f"No bytes are kept under {digest[:80]}.",
+                error="unknown_blob",
+                remediation=[Remedy("Upload the file again.", "upload")],
+                detail={"digest": digest[:80]},
+            )
+        return self.kept[digest]
+
+    async def stream(self, digest: str, start: int, end: int) -> AsyncIterator[bytes]:
+        data = await self.get(digest)
+        for offset in range(start, min(end, len(data)), CHUNK):
+            yield data[offset : min(offset + CHUNK, end)]
+
+    async def delete(self, digest: str) -> None:
+        self.kept.pop(digest, None)
