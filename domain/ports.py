@@ -97,6 +97,14 @@ class Log(Protocol):
         """
         ...
 
+    async def load(self, events: Sequence[Recorded]) -> None:
+        """Appends up to 1,000 recorded events exactly as they are, all or none: positions, ids and times too.
+
+        The log must stand at ``events[0].position - 1``, else ``Conflict``; positions must have no holes. Finding the
+        same events there already is a success. Raises ``Unavailable`` and ``Invalid`` as ``append``.
+        """
+        ...
+
     async def head(self) -> int:
         """Position of the newest event, 0 for an empty log."""
         ...

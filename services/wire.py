@@ -84,8 +84,7 @@ def parse_line(line: bytes, *, number: int = 1) -> Recorded:
     if len(line) > LINE_LIMIT:
         raise _wrong(number, f"it is longer than {LINE_LIMIT} bytes")
     line = line.strip(b" \t\r\n")
-    found = _split(line) or _scanned(line, number)
-    head, data = found
+    head, data = _split(line) or _scanned(line, number)
     _check_keys(head, number)
     if len(data) > DATA_LIMIT:
         raise _wrong(number, f"its body is larger than {DATA_LIMIT} bytes")
@@ -131,8 +130,8 @@ def _split(line: bytes) -> tuple[dict[str, Any], bytes] | None:
     if not isinstance(head, dict) or tuple(head) != FIELDS or orjson.dumps(head) != line[:at] + b"}":
         return None
     if not encoded:
-        data = line[at + len(_BODY) : -1]
-        return (head, data) if line.endswith(b"}") and stands_in_line(data) else None
+        plain = line[at + len(_BODY) : -1]
+        return (head, plain) if line.endswith(b"}") and stands_in_line(plain) else None
     text = line[at + len(_BODY_BASE64) : -2]
     data = _from_base64(text)
     return (head, data) if line.endswith(b'"}') and data is not None and b64encode(data) == text else None

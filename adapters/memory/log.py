@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from domain.errors import Invalid
 from domain.ports import Commit, Conflict, Proposed, Recorded, Stream
 
 
@@ -27,6 +28,19 @@ class MemoryLog:
         async with self._grown:
             self._grown.notify_all()
         return tuple(one.position for one in recorded)
+
+    async def load(self, events: Sequence[Recorded]) -> None:
+        if [one.position for one in events] != list(range(events[0].position, events[0].position + len(events))):
+            raise Invalid("Loaded events must follow on one another.", error="positions_with_holes")
+        if events[0].position != len(self.events) + 1:
+            if self.events[events[0].position - 1 : events[-1].position] == list(events):
+                return
+            raise Conflict([events[0].stream])
+        for one in events:
+            self.events.append(one)
+            self._streams.setdefault(one.stream, []).append(one)
+        async with self._grown:
+            self._grown.notify_all()
 
     async def head(self) -> int:
         return len(self.events)
