@@ -8,7 +8,7 @@ from typing import Any
 
 from commands.envelope import Asked
 from domain.errors import ComfyVNError
-from domain.ports import Stream
+from domain.ports import BlobInfo, Stream
 from domain.values import Event, Value
 
 
@@ -18,6 +18,11 @@ class Command(Value):
 
 def no_others(command: Any, asked: Asked) -> Sequence[Stream]:
     """For commands that are decided on one aggregate alone."""
+    return ()
+
+
+def no_blobs(command: Any) -> Sequence[BlobInfo]:
+    """For commands that speak of no stored bytes."""
     return ()
 
 
@@ -37,6 +42,7 @@ class Asking:
     resource door, path parameters fill fields of the same name. ``scope`` is what a token needs.
     ``bad_news(events)`` turns recorded events into the error that the caller is told *after* they are recorded.
     ``needs_head``: ``asked.head`` is filled with the position of the log's end.
+    ``blobs(command)`` names the bytes that must be stored, in that size, before it is decided.
     """
 
     command: type[Command]
@@ -48,6 +54,7 @@ class Asking:
     needs_head: bool = False
     others: Callable[[Any, Asked], Sequence[Stream]] = no_others
     bad_news: Callable[[Sequence[Event]], ComfyVNError | None] = accepted
+    blobs: Callable[[Any], Sequence[BlobInfo]] = no_blobs
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,7 +15,7 @@ import orjson
 
 from commands.declaration import Command
 from commands.envelope import Asked
-from domain.errors import Remedy, Unavailable
+from domain.errors import Refused, Remedy, Unavailable
 from domain.ids import MAIN, derived_id
 from domain.ports import Blobs, Log, ReadModels
 from projections.reading import Query, View
@@ -63,9 +63,13 @@ class Studio:
 
     async def ask_all(
         self, commands: Sequence[Command], asker: Asker, *, project: str, worldline: str = MAIN,
-        expected_version: int | None = None, dry_run: bool = False,
+        expected_version: int | None = None, dry_run: bool = False, at_hand: Collection[str] = (),
     ) -> list[Receipt]:
-        """Asks several commands as one: all or none."""
+        """Asks several commands as one: all or none.
+
+        ``at_hand`` are digests of bytes that the caller has but does not store for a dry run.
+        """
+        await self._stored(commands, at_hand)
         body = orjson.dumps([[type(one).__name__, one.model_dump(mode="json")] for one in commands],
                             option=orjson.OPT_SORT_KEYS)
         request = sha256(f"{project}\n{worldline}\n{expected_version}\n".encode() + body).hexdigest()[:32]
@@ -77,6 +81,21 @@ class Studio:
         return await self.dispatcher.ask_all(
             commands, asked, expected_version=expected_version, dry_run=dry_run, keyed=asker.key is not None
         )
+
+    async def _stored(self, commands: Sequence[Command], at_hand: Collection[str]) -> None:
+        for command in commands:
+            asking = self.registry.askings.get(type(command).__name__)
+            for wanted in asking.blobs(command) if asking else ():
+                if wanted.digest in at_hand:
+                    continue
+                found = await self.blobs.head(wanted.digest)
+                if found is None or found.size != wanted.size:
+                    raise Refused(
+                        f"No bytes of that size are stored under {wanted.digest}.",
+                        error="blob_missing",
+                        remediation=[Remedy("Upload the file; that registers it too.", "upload")],
+                        detail={"digest": wanted.digest, "size": wanted.size, "stored": found and found.size},
+                    )
 
     async def look(self, view: View, query: Query) -> Any:
         """Answers a view's question, after it has counted ``query.min_position``."""
