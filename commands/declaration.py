@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from commands.envelope import Asked
 from domain.errors import ComfyVNError
 from domain.ports import BlobInfo, Stream
-from domain.values import Event, Value
+from domain.values import Event, Json, Value
 
 
 class Command(Value):
@@ -31,6 +31,11 @@ def accepted(events: Sequence[Event]) -> ComfyVNError | None:
     return None
 
 
+def nothing_more(events: Sequence[Event]) -> Mapping[str, Json]:
+    """For commands whose answer is no more than that they were accepted."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
     """One command: its model, what it is about, and the door where people expect it.
@@ -41,6 +46,8 @@ class Asking:
     ``creates`` is set, and gets an id derived from the command's id. ``route`` is ``"METHOD /path"`` for the
     resource door, path parameters fill fields of the same name. ``scope`` is what a token needs.
     ``bad_news(events)`` turns recorded events into the error that the caller is told *after* they are recorded.
+    ``told(events)`` is what the caller is told of them beside their names and positions (findings, a new balance); the
+    door adds its entries to the answer.
     ``needs_head``: ``asked.head`` is filled with the position of the log's end.
     ``blobs(command)`` names the bytes that must be stored, in that size, before it is decided.
     """
@@ -54,6 +61,7 @@ class Asking:
     needs_head: bool = False
     others: Callable[[Any, Asked], Sequence[Stream]] = no_others
     bad_news: Callable[[Sequence[Event]], ComfyVNError | None] = accepted
+    told: Callable[[Sequence[Any]], Mapping[str, Json]] = nothing_more
     blobs: Callable[[Any], Sequence[BlobInfo]] = no_blobs
 
     @property

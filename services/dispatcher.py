@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -60,6 +60,7 @@ class Receipt:
 
     ``version`` and ``position`` are those of the aggregate after it; ``created`` when it was the aggregate's first
     event; ``repeated`` when this is the first answer again. ``would`` holds the events of a dry run.
+    ``told`` is what else the command tells its caller (``Asking.told``).
     ``problem`` is bad news that was recorded (a blocking policy decision): the door raises it.
     """
 
@@ -71,6 +72,7 @@ class Receipt:
     created: bool = False
     repeated: bool = False
     would: tuple[Event, ...] | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
     problem: ComfyVNError | None = None
 
 
@@ -185,7 +187,8 @@ class Dispatcher:
             return [
                 Receipt(
                     plan.id, plan.stream, version, loaded[plan.stream].position, (),
-                    created=was == 0 and bool(events), would=tuple(events), problem=plan.asking.bad_news(events),
+                    created=was == 0 and bool(events), would=tuple(events), told=plan.asking.told(events),
+                    problem=plan.asking.bad_news(events),
                 )
                 for plan, (events, was, version, _) in zip(plans, decided, strict=True)
             ]
@@ -264,7 +267,7 @@ class Dispatcher:
             self._save_later(plan.stream, plan.context, found)
         return Receipt(
             plan.id, plan.stream, version, found.position, outcomes, created=was == 0 and bool(outcomes),
-            problem=plan.asking.bad_news(events),
+            told=plan.asking.told(events), problem=plan.asking.bad_news(events),
         )
 
     def _plan(self, command: Command, asked: Asked, index: int) -> _Plan:
@@ -300,19 +303,21 @@ class Dispatcher:
                 error="idempotency_key_reused",
                 remediation=[Remedy("Use a new key for a new request.", "new_key")],
             )
-        return [await self._first_answer(plan, seen) for plan, seen in zip(plans, found, strict=True)]
+        return [await self._first_answer(plan, seen, asked) for plan, seen in zip(plans, found, strict=True)]
 
-    async def _first_answer(self, plan: _Plan, seen: Seen | None) -> Receipt:
-        outcomes = seen.outcomes if seen else ()
-        version = outcomes[-1].version if outcomes else 0
-        position = outcomes[-1].position if outcomes else 0
-        events: list[Event] = []
-        if outcomes:
-            recorded = await self.log.read_stream(plan.stream, after=outcomes[0].position - 1, upto=position)
-            events = [event for one in recorded if (event := self.registry.decode(one)) is not None]
+    async def _first_answer(self, plan: _Plan, seen: Seen | None, asked: Asked) -> Receipt:
+        # What is remembered may speak of other streams of the same batch; the plan's own stream has the last word.
+        recorded: list[Recorded] = []
+        if seen and seen.outcomes:
+            first, last = seen.outcomes[0].position, seen.outcomes[-1].position
+            between = await self.log.read_stream(plan.stream, after=first - 1, upto=last)
+            recorded = [one for one in between if one.command_id == asked.command_id]
+        outcomes = tuple(Outcome(one.type, one.position, one.version) for one in recorded)
+        events = [event for one in recorded if (event := self.registry.decode(one)) is not None]
+        version, position = (outcomes[-1].version, outcomes[-1].position) if outcomes else (0, 0)
         created = bool(outcomes) and outcomes[0].version == 1
         return Receipt(plan.id, plan.stream, version, position, outcomes, created=created, repeated=True,
-                       problem=plan.asking.bad_news(events))
+                       told=plan.asking.told(events), problem=plan.asking.bad_news(events))
 
     async def _fresh(self, loaded: dict[Stream, Loaded]) -> None:
         """Raises ``Conflict`` when a no was said on a state that another process has since moved on from."""
