@@ -12,9 +12,13 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 import commands.story.worldline
+import commands.studio.asset
 import domain.story.worldline
+import domain.studio.asset
 import projections.boards.timeline
 import projections.story.worldline
+import projections.studio.asset
+import projections.studio.provenance
 from commands.declaration import Asking
 from domain.context import Context
 from domain.ports import Recorded
@@ -25,6 +29,8 @@ from projections.reading import View
 
 CONTEXTS: Final = (
     (domain.story.worldline, commands.story.worldline, projections.story.worldline),
+    (domain.studio.asset, commands.studio.asset, projections.studio.asset),
+    (None, None, projections.studio.provenance),
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
