@@ -35,6 +35,9 @@ NODE_BYTES: Final = 400 * 1024
 HEADER_BYTES: Final = 512 * 1024
 """Largest sum of everything of a scene that is not a node."""
 
+SCENE_BYTES: Final = 32 * 2**20
+"""Largest scene document as compact JSON."""
+
 NARRATOR: Final = "narrator"
 """The point of view of a scene that names none."""
 

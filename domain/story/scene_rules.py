@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from domain.bounded_json import json_size
-from domain.story.scene_model import HEADER_BYTES, NODE_BYTES, SceneDocument
+from domain.story.scene_model import HEADER_BYTES, NODE_BYTES, SCENE_BYTES, SceneDocument
 
 Document = Mapping[str, Any]
 """A scene document, or a node, as JSON data that fits the schema."""
 
-SHOWN: int = 200
+SHOWN: Final = 200
 """Most errors, and most warnings, that one answer lists."""
 
 
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
     code: str
 
     def shown(self) -> dict[str, str]:
-        return self._asdict()
+        return {"path": self.path, "message": self.message, "code": self.code}
 
 
 def address(choice: Document) -> str:
@@ -73,10 +73,17 @@ def graph_problems(document: Document) -> list[Problem]:
         found.append(Problem("start", f"There is no node {document['start']!r} to start at.", "missing_start"))
     for index, node in enumerate(nodes):
         found += node_problems(node, first, f"nodes[{index}]")
-    header = {name: value for name, value in document.items() if name != "nodes"}
-    if json_size(header) > HEADER_BYTES:
-        found.append(Problem("", f"The scene without its nodes is larger than {HEADER_BYTES} bytes.", "too_large"))
+    found += header_problems({name: value for name, value in document.items() if name != "nodes"})
+    if json_size(document) > SCENE_BYTES:
+        found.append(Problem("", f"The scene is larger than {SCENE_BYTES} bytes.", "too_large"))
     return found
+
+
+def header_problems(header: Document) -> list[Problem]:
+    """Errors of everything of a scene besides its nodes."""
+    if json_size(header) <= HEADER_BYTES:
+        return []
+    return [Problem("", f"The scene without its nodes is larger than {HEADER_BYTES} bytes.", "too_large")]
 
 
 def node_problems(node: Document, known: Iterable[str], path: str) -> list[Problem]:
