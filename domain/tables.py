@@ -48,13 +48,15 @@ class Patch(NamedTuple):
 class Add(NamedTuple):
     """Adds to integer columns of the row with that key and sets others; a missing row counts from zero.
 
-    Every column of the table must be named by ``key``, ``amounts`` or ``values``.
+    ``first`` sets columns only when the row is made by it (when something was first seen, say).
+    Every column of the table must be named by ``key``, ``amounts``, ``values`` or ``first``.
     """
 
     table: str
     key: Mapping[str, Any]
     amounts: Mapping[str, int]
     values: Mapping[str, Any] = {}
+    first: Mapping[str, Any] = {}
 
 
 class Drop(NamedTuple):
