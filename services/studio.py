@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -37,6 +37,13 @@ class Asker:
     key: str | None = None
     correlation_id: str = ""
     causation_id: str = ""
+
+
+class Looked(NamedTuple):
+    """A view's answer and the position that everything it reads has counted at least."""
+
+    answer: Any
+    position: int
 
 
 @dataclass(slots=True)
@@ -99,6 +106,10 @@ class Studio:
 
     async def look(self, view: View, query: Query) -> Any:
         """Answers a view's question, after it has counted ``query.min_position``."""
+        return (await self.look_closely(view, query)).answer
+
+    async def look_closely(self, view: View, query: Query) -> Looked:
+        """Like ``look``, with the position that the answer shows."""
         if query.min_position:
             await self.counted(view.reads, query.min_position)
         return await asyncio.to_thread(self._answer, view, query)
@@ -129,6 +140,7 @@ class Studio:
         places = {name: known[name].position if name in known else 0 for name in projections}
         return {name: place for name, place in places.items() if place < position}
 
-    def _answer(self, view: View, query: Query) -> Any:
+    def _answer(self, view: View, query: Query) -> Looked:
         with self.models.reader() as reader:
-            return view.answer(reader, query)
+            position = min((reader.position(name) for name in view.reads), default=0)
+            return Looked(view.answer(reader, query), position)
