@@ -24,7 +24,11 @@ FIELDS = Table(
         "value": "json", "version": "int",
     },
     key=("project", "worldline", "category", "id", "field"),
-    indexes=(("project", "worldline", "category", "field", "valid_to", "id"),),
+    indexes=(
+        ("project", "worldline", "category", "field", "valid_to", "id"),
+        # A document with a long past: what held at a position is found without visiting every row of that past.
+        ("project", "worldline", "category", "id", "valid_to", "valid_from"),
+    ),
     temporal=True,
 )
 
@@ -80,12 +84,13 @@ def lineage(reader: Reader, project: str, worldline: str, as_of: int) -> list[Re
 
 
 class Document(NamedTuple):
-    """A document at a position: its fields, its version, and the position of its last change."""
+    """A document at a position: its fields, its version, and where and when it changed last."""
 
     id: str
     fields: dict[str, Any]
     version: int
     position: int
+    worldline: str
 
 
 def _held(reach: Reach) -> tuple[Where, Where]:
@@ -96,6 +101,7 @@ def document(reader: Reader, chain: list[Reach], project: str, category: str, id
     """A document along a lineage, or nothing when it did not exist there. Later worldlines override field by field."""
     fields: dict[str, Any] = {}
     version = position = 0
+    worldline = MAIN
     for reach in reversed(chain):
         found = reader.rows(
             FIELDS.name, Where("project", "=", project), Where("worldline", "=", reach.worldline),
@@ -104,8 +110,10 @@ def document(reader: Reader, chain: list[Reach], project: str, category: str, id
         for row in found:
             fields[row["field"]] = row["value"]
             version, position = max(version, row["version"]), max(position, row["valid_from"])
+        if found:
+            worldline = reach.worldline
     fields = {path: value for path, value in fields.items() if value is not None}
-    return Document(id_, fields, version, position) if fields else None
+    return Document(id_, fields, version, position, worldline) if fields else None
 
 
 def listing(
