@@ -166,6 +166,14 @@ class Progress(NamedTuple):
     changes: Sequence[tuple[int, Change]]
 
 
+class Fingerprint(NamedTuple):
+    """What the tables of a read model hold at a position: table -> digest of its rows."""
+
+    version: int
+    position: int
+    tables: Mapping[str, str]
+
+
 class Overtaken(Exception):
     """A read model moved on under a projector (another projector, a swap): read the checkpoint and start from there."""
 
@@ -185,7 +193,11 @@ class ReadModels(Protocol):
         ...
 
     def create(self, projection: str, version: int, tables: Sequence[Table]) -> Checkpoint:
-        """Empty live tables at position 0 for a projection that has none; its checkpoint if it has."""
+        """Empty live tables at position 0 for a projection that has none; its checkpoint if it has.
+
+        That checkpoint says version 0 when the live tables are of another shape than the declared ones. Raises
+        ``Refused`` when a table of that name is there already and belongs to somebody else.
+        """
         ...
 
     def advance(self, steps: Sequence[Progress]) -> None:
@@ -221,10 +233,28 @@ class ReadModels(Protocol):
         """Throws rebuilt tables away."""
         ...
 
+    def rebuilds(self) -> Mapping[str, Checkpoint]:
+        """Projection name -> checkpoint of its tables that are being rebuilt, for every projection that has such."""
+        ...
+
     def digests(self, projection: str, generation: int | None = None) -> Mapping[str, str]:
         """Table -> digest of its rows in canonical form, the same for the same rows on every database.
 
         ``generation`` of ``None`` means the live tables.
+        """
+        ...
+
+    def fingerprint(self, projection: str, generation: int | None = None) -> Fingerprint:
+        """``digests`` together with the position that they belong to, from one consistent state.
+
+        Raises ``NotFound`` when there are no such tables.
+        """
+        ...
+
+    def mend(self) -> str | None:
+        """Moves a damaged database aside, so that every read model can be made anew; where it lies now.
+
+        Nothing when the database is sound, or when mending it is its own administrator's business.
         """
         ...
 
@@ -265,4 +295,39 @@ class Blobs(Protocol):
 
     async def delete(self, digest: str) -> None:
         """Forgets a blob; forgetting what is not there is harmless."""
+        ...
+
+
+class Chain(Protocol):
+    """Where the audit keeps its hashes (32 bytes per position of the log) and its signed checkpoints.
+
+    Blocking: call it from a thread. Raises ``Unavailable`` when it cannot be read or written.
+    """
+
+    def length(self) -> int:
+        """Positions that have a hash: 1 to this one."""
+        ...
+
+    def hashes(self, first: int, count: int) -> bytes:
+        """The hashes of up to ``count`` positions from ``first`` on, one after the other."""
+        ...
+
+    def extend(self, after: int, hashes: bytes) -> None:
+        """Durably adds the hashes of the positions that follow ``after``, which must be the length as it is."""
+        ...
+
+    def statements(self) -> list[bytes]:
+        """The signed checkpoints as they were written, oldest first."""
+        ...
+
+    def state(self, statement: bytes) -> None:
+        """Durably adds one signed checkpoint, a text of one line."""
+        ...
+
+    def key(self) -> bytes | None:
+        """The private key (PEM), if there is one here."""
+        ...
+
+    def keep_key(self, private: bytes, public: bytes) -> bytes:
+        """Keeps a key pair (PEM), readable by its owner alone, unless there is one; the private key that is there now."""
         ...

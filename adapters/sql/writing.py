@@ -1,0 +1,277 @@
+"""Gathered changes as statements: many rows per statement on both databases.
+
+SQLite takes prepared statements with many rows; PostgreSQL takes all rows of a statement as one JSON parameter that it
+unpacks itself. The texts are written here rather than composed row by row, and kept with their table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import Any, Final, Protocol
+
+import orjson
+import sqlalchemy as sa
+
+from adapters.sql.pending import Changed, Gone, PendingLines, PendingRows, Whole
+from adapters.sql.schema import Stored, stored_key
+from adapters.sql.values import kind_of, storable_rows, unstorable
+from domain.tables import OPEN
+
+Rows = list[tuple[Any, ...]]
+
+CHUNK: Final = 5000
+"""Rows of one statement on PostgreSQL."""
+
+
+class Dialect(Protocol):
+    """How one database takes many rows of one statement.
+
+    ``source(columns)`` are the columns of the rows that are given; the other words say what to do with them.
+    """
+
+    def upsert(self, place: Stored, added: frozenset[str]) -> str: ...
+
+    def insert_missing(self, place: Stored) -> str: ...
+
+    def update(self, place: Stored, set_: Sequence[str], added: Sequence[str]) -> str: ...
+
+    def close(self, place: Stored) -> str: ...
+
+    def delete(self, place: Stored, columns: Sequence[str]) -> str: ...
+
+    def run(self, connection: sa.Connection, text: str, columns: Sequence[str], rows: Rows) -> None: ...
+
+
+def write(connection: sa.Connection, dialect: Dialect, place: Stored, changes: PendingRows | PendingLines) -> None:
+    """Writes what was gathered for a table: drops of several rows first, then every key once."""
+    writer = _Writer(connection, dialect, place)
+    by_length: dict[int, Rows] = defaultdict(list)
+    for prefix in changes.dropped.prefixes:
+        by_length[len(prefix)].append(prefix)
+    for length, prefixes in sorted(by_length.items()):
+        writer.delete(place.table.key[:length], prefixes)
+    if isinstance(changes, PendingLines):
+        _write_lines(writer, changes)
+    else:
+        _write_rows(writer, changes)
+
+
+def _write_rows(writer: _Writer, changes: PendingRows) -> None:
+    whole: list[Any] = []
+    gone: Rows = []
+    missing: list[Any] = []
+    sums: dict[frozenset[str], list[Any]] = defaultdict(list)
+    updates: dict[tuple[tuple[str, ...], tuple[str, ...]], Rows] = defaultdict(list)
+    for key, operation in changes.live_operations():
+        match operation:
+            case Whole(row=row):
+                whole.append(row)
+            case Gone():
+                gone.append(key)
+            case Changed(plain=True, insert=row):
+                sums[frozenset(operation.added)].append(row)
+            case Changed():
+                if operation.set or operation.added:
+                    columns = tuple(operation.set), tuple(operation.added)
+                    values = (*operation.set.values(), *operation.added.values(), *key)
+                    updates[columns].append(values)
+                if operation.insert is not None:
+                    missing.append(operation.insert)
+    writer.delete(changes.table.key, gone)
+    for (set_, added), rows in updates.items():
+        writer.update(set_, added, rows)
+    writer.upsert(frozenset(), whole)
+    for columns_added, given in sums.items():
+        writer.upsert(columns_added, given)
+    writer.insert_missing(missing)
+
+
+def _write_lines(writer: _Writer, changes: PendingLines) -> None:
+    closes: Rows = []
+    rows: list[dict[str, Any]] = []
+    for key, line in changes.live_lines():
+        if line.closes is not None:
+            closes.append((line.closes, *key))
+        for valid_from, valid_to, values in line.rows:
+            rows.append({**line.key, **values, "valid_from": valid_from, "valid_to": valid_to})
+    writer.close(closes)
+    writer.upsert(frozenset(), rows)
+
+
+class _Writer:
+    """Statements for one table on one connection."""
+
+    def __init__(self, connection: sa.Connection, dialect: Dialect, place: Stored) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._place = place
+        self._row_of: Callable[[Any], tuple[Any, ...]] = (
+            itemgetter(*place.columns) if len(place.columns) > 1 else lambda row: (row[place.columns[0]],)
+        )
+
+    def upsert(self, added: frozenset[str], rows: list[Any]) -> None:
+        if rows:
+            self._run(("upsert", added), lambda: self._dialect.upsert(self._place, added), self._place.columns,
+                      self._tuples(rows))
+
+    def insert_missing(self, rows: list[Any]) -> None:
+        if rows:
+            self._run(("missing",), lambda: self._dialect.insert_missing(self._place), self._place.columns,
+                      self._tuples(rows))
+
+    def update(self, set_: tuple[str, ...], added: tuple[str, ...], rows: Rows) -> None:
+        columns = (*set_, *added, *self._place.table.key)
+        self._run(("update", set_, added), lambda: self._dialect.update(self._place, set_, added), columns, rows)
+
+    def close(self, rows: Rows) -> None:
+        columns = ("valid_to", *self._place.table.key)
+        self._run(("close",), lambda: self._dialect.close(self._place), columns, rows)
+
+    def delete(self, columns: tuple[str, ...], rows: Rows) -> None:
+        if rows:
+            self._run(("delete", columns), lambda: self._dialect.delete(self._place, columns), columns, rows)
+
+    def _tuples(self, rows: list[Any]) -> Rows:
+        try:
+            return list(map(self._row_of, rows))
+        except KeyError as error:
+            raise unstorable(self._place.table, str(error.args[0]), "a row does not name it") from None
+
+    def _run(self, name: tuple[Any, ...], text: Callable[[], str], columns: Sequence[str], rows: Rows) -> None:
+        if not rows:
+            return
+        statement = self._place.statements.get(name)
+        if statement is None:
+            statement = self._place.statements[name] = text()
+        self._dialect.run(self._connection, statement, columns, storable_rows(self._place.table, columns, rows))
+
+
+class _Quoting:
+    """Names as a dialect quotes them."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._quote = engine.dialect.identifier_preparer.quote
+
+    def names(self, columns: Iterable[str]) -> list[str]:
+        return [self._quote(column) for column in columns]
+
+    def on_conflict(self, place: Stored, added: frozenset[str]) -> str:
+        """What an upsert does with a row that is there."""
+        key = stored_key(place.table)
+        rest = [column for column in place.columns if column not in key]
+        target = ", ".join(self.names(key))
+        if not rest:
+            return f"ON CONFLICT ({target}) DO NOTHING"
+        sets = []
+        for column in rest:
+            name = self._quote(column)
+            given = f"excluded.{name}"
+            sets.append(f"{name} = {self._sum(place, column, given) if column in added else given}")
+        return f"ON CONFLICT ({target}) DO UPDATE SET {', '.join(sets)}"
+
+    def _sum(self, place: Stored, column: str, given: str) -> str:
+        standing = f"{self._table(place)}.{self._quote(column)}"
+        return f"coalesce({standing}, 0) + {given}" if column in place.table.nullable else f"{standing} + {given}"
+
+    def _table(self, place: Stored) -> str:
+        return self._quote(place.at.name)
+
+
+class SqliteDialect(_Quoting):
+    """Prepared statements, executed once per row without leaving the driver."""
+
+    def upsert(self, place: Stored, added: frozenset[str]) -> str:
+        return f"{self._insert(place)} {self.on_conflict(place, added)}"
+
+    def insert_missing(self, place: Stored) -> str:
+        return f"{self._insert(place)} ON CONFLICT DO NOTHING"
+
+    def update(self, place: Stored, set_: Sequence[str], added: Sequence[str]) -> str:
+        sets = [f"{name} = ?" for name in self.names(set_)]
+        sets += [f"{self._quote(column)} = {self._sum(place, column, '?')}" for column in added]
+        return f"UPDATE {self._table(place)} SET {', '.join(sets)} WHERE {self._matching(place.table.key)}"
+
+    def close(self, place: Stored) -> str:
+        # The end of time is written out, so that the index on open rows can be used.
+        return (
+            f"UPDATE {self._table(place)} SET valid_to = ? "
+            f"WHERE {self._matching(place.table.key)} AND valid_to = {OPEN}"
+        )
+
+    def delete(self, place: Stored, columns: Sequence[str]) -> str:
+        return f"DELETE FROM {self._table(place)} WHERE {self._matching(columns) or 'true'}"
+
+    def run(self, connection: sa.Connection, text: str, columns: Sequence[str], rows: Rows) -> None:
+        connection.exec_driver_sql(text, rows if columns else ())
+
+    def _insert(self, place: Stored) -> str:
+        marks = ", ".join("?" * len(place.columns))
+        return f"INSERT INTO {self._table(place)} ({', '.join(self.names(place.columns))}) VALUES ({marks})"
+
+    def _matching(self, columns: Sequence[str]) -> str:
+        return " AND ".join(f"{name} = ?" for name in self.names(columns))
+
+
+class PostgresDialect(_Quoting):
+    """All rows of a statement as one JSON parameter: no temporary tables, one round trip, parsed by the server."""
+
+    _TYPES: Final = {"text": "text", "json": "text", "int": "bigint", "bool": "boolean"}
+
+    def upsert(self, place: Stored, added: frozenset[str]) -> str:
+        return f"{self._insert(place)} {self.on_conflict(place, added)}"
+
+    def insert_missing(self, place: Stored) -> str:
+        return f"{self._insert(place)} ON CONFLICT DO NOTHING"
+
+    def update(self, place: Stored, set_: Sequence[str], added: Sequence[str]) -> str:
+        columns = (*set_, *added, *place.table.key)
+        sets = [f"{self._quote(column)} = s.c{number}" for number, column in enumerate(set_)]
+        sets += [
+            f"{self._quote(column)} = {self._sum(place, column, f's.c{number}')}"
+            for number, column in enumerate(added, len(set_))
+        ]
+        matching = self._matching(place, place.table.key, len(set_) + len(added))
+        return f"UPDATE {self._table(place)} SET {', '.join(sets)} FROM {self._source(place, columns)} WHERE {matching}"
+
+    def close(self, place: Stored) -> str:
+        columns = ("valid_to", *place.table.key)
+        return (
+            f"UPDATE {self._table(place)} SET valid_to = s.c0 FROM {self._source(place, columns)} "
+            f"WHERE {self._matching(place, place.table.key, 1)} AND {self._table(place)}.valid_to = {OPEN}"
+        )
+
+    def delete(self, place: Stored, columns: Sequence[str]) -> str:
+        if not columns:
+            return f"DELETE FROM {self._table(place)}"
+        return (
+            f"DELETE FROM {self._table(place)} USING {self._source(place, columns)} "
+            f"WHERE {self._matching(place, columns, 0)}"
+        )
+
+    def run(self, connection: sa.Connection, text: str, columns: Sequence[str], rows: Rows) -> None:
+        if not columns:
+            connection.exec_driver_sql(text)
+            return
+        names = [f"c{number}" for number in range(len(columns))]
+        remaining = iter(rows)
+        while chunk := list(islice(remaining, CHUNK)):
+            records = orjson.dumps([dict(zip(names, row, strict=True)) for row in chunk]).decode()
+            connection.exec_driver_sql(text, (records,))
+
+    def _insert(self, place: Stored) -> str:
+        into = ", ".join(self.names(place.columns))
+        given = ", ".join(f"s.c{number}" for number in range(len(place.columns)))
+        return f"INSERT INTO {self._table(place)} ({into}) SELECT {given} FROM {self._source(place, place.columns)}"
+
+    def _source(self, place: Stored, columns: Sequence[str]) -> str:
+        described = ", ".join(
+            f"c{number} {self._TYPES[kind_of(place.table, column)]}" for number, column in enumerate(columns)
+        )
+        return f"json_to_recordset(CAST(%s AS json)) AS s({described})"
+
+    def _matching(self, place: Stored, columns: Sequence[str], first: int) -> str:
+        table = self._table(place)
+        return " AND ".join(f"{table}.{name} = s.c{number}" for number, name in enumerate(self.names(columns), first))
