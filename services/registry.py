@@ -11,11 +11,18 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+import commands.story.character
+import commands.story.scene
 import commands.story.worldline
 import commands.studio.asset
+import domain.story.character
+import domain.story.scene
 import domain.story.worldline
 import domain.studio.asset
+import projections.boards.project
 import projections.boards.timeline
+import projections.story.character
+import projections.story.scene
 import projections.story.worldline
 import projections.studio.asset
 import projections.studio.provenance
@@ -29,12 +36,14 @@ from projections.reading import View
 
 CONTEXTS: Final = (
     (domain.story.worldline, commands.story.worldline, projections.story.worldline),
+    (domain.story.scene, commands.story.scene, projections.story.scene),
+    (domain.story.character, commands.story.character, projections.story.character),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
-BOARDS: Final[tuple[ModuleType, ...]] = (projections.boards.timeline,)
+BOARDS: Final[tuple[ModuleType, ...]] = (projections.boards.timeline, projections.boards.project)
 """Views across contexts: modules with ``PROJECTIONS`` and ``VIEWS``."""
 
 
