@@ -274,7 +274,8 @@ async def connect(servers: Sequence[str], *, name: str, seconds: float = 10.0) -
     try:
         await asyncio.wait([opening, waiting], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done() or opening.exception() is not None:
-            raise _unreachable(shown, refused.is_set(), connection.refusal or str(opening.done() and opening.exception()))
+            reason = connection.refusal or (str(opening.exception()) if opening.done() else "no answer in time")
+            raise _unreachable(shown, refused.is_set(), reason)
         await connection.start_inbox()
     except BaseException:
         opening.cancel()

@@ -226,7 +226,7 @@ def out_of_time(entry: Entry, reason: str) -> Unavailable:
         return Unavailable(
             f"The log did not confirm this in time ({reason}), so it is not known whether it was recorded.",
             error="log_outcome_unknown",
-            remediation=[Remedy("Repeat it with the same Idempotency-Key: it will take effect once.", "retry_same_key")],
+            remediation=[Remedy("Repeat it with the same Idempotency-Key: it takes effect once.", "retry_same_key")],
         )
     return Unavailable(
         f"The log cannot record anything now ({reason}); nothing was recorded.",

@@ -19,6 +19,13 @@ FIXED: Final = {"storage": "file", "retention": "limits", "sealed": False, "pers
 """What cannot be mended on a stream that exists, or only by losing events."""
 
 
+ALONE: Final = frozenset({10052, 10074})
+"""JetStream's codes for: copies need a cluster."""
+
+PASSING: Final = frozenset({10005, 10008, 10023, 10058})
+"""JetStream's codes for what may be over in a moment: no suitable peers, not available, no resources, name in use."""
+
+
 class ApiError(Exception):
     """JetStream said no; ``code`` is its error code."""
 
@@ -117,10 +124,11 @@ async def _ensured(connection: Connection, wanted: dict[str, Any], *, explicit: 
         try:
             return await _ensured_once(connection, wanted, explicit=explicit)
         except (ApiError, Lost, Unanswered, TimeoutError) as error:
-            if isinstance(error, ApiError) and error.code in (10074, 10052) and wanted["num_replicas"] > 1 and not explicit:
+            code = error.code if isinstance(error, ApiError) else 0
+            if code in ALONE and wanted["num_replicas"] > 1 and not explicit:
                 wanted = {**wanted, "num_replicas": 1}  # a single server that calls itself a cluster
                 continue
-            if loop.time() >= end or (isinstance(error, ApiError) and error.code not in (10005, 10008, 10023, 10058)):
+            if loop.time() >= end or (isinstance(error, ApiError) and code not in PASSING):
                 raise _not_made(wanted, error) from error
         await asyncio.sleep(0.1)
         await connection.ready(end - loop.time())
@@ -148,7 +156,7 @@ async def _ensured_once(connection: Connection, wanted: dict[str, Any], *, expli
     try:
         await api(connection, f"STREAM.UPDATE.{name}", {**there.config, **differing}, seconds=10)
     except ApiError as error:
-        if error.code in (10005, 10008, 10023, 10058, 10074):
+        if error.code in PASSING | ALONE:
             raise
         key, value = next(iter(differing.items()))
         raise _unfit(name, key, there.config.get(key), value, str(error)) from error
@@ -185,8 +193,8 @@ def _not_made(wanted: dict[str, Any], error: Exception) -> ComfyVNError:
             detail={"stream": name},
         )
     if code in (10039, 10076) or isinstance(error, Unanswered):
-        reason, text = "JetStream is not enabled for this account.", "Switch JetStream on in the server's configuration."
-    elif replicas > 1 and code in (10005, 10023, 10074, 10052):
+        reason, text = "JetStream is not enabled for this account.", "Switch JetStream on in its configuration."
+    elif replicas > 1 and code in PASSING | ALONE:
         reason = f"The cluster cannot keep {replicas} copies now: {error}."
         text = "Start the missing members, or set COMFYVN_NATS_REPLICAS to what the cluster has."
     else:
