@@ -79,7 +79,8 @@ def drop(connection: sa.Connection, shapes: Shapes, standing: Standing) -> None:
 def _make(connection: sa.Connection, shape: str, generation: int, *, live: bool) -> None:
     for name in tables_of(shape):
         place = stored(shape, name, generation, live)
-        place.at.create(connection)
+        # The bare table: its cached definition may carry indexes that were made for another database.
+        connection.execute(sa.schema.CreateTable(place.at))
         for index in early_indexes(place, generation):
             index.create(connection)
 
