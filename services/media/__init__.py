@@ -1,0 +1,1 @@
+"""What files are, and the small pictures that are made of them."""
