@@ -1,1 +1,196 @@
-"""Fixtures: to come."""
+"""Studios for the tests: opened in this process on a real embedded log, or served by real `comfyvn` processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.bootstrap import Opened
+
+PATIENCE_SECONDS = 60.0
+"""Longest wait for something that is bound to happen; a machine that is busy must not fail a test."""
+
+StudioFactory = Callable[..., "AbstractAsyncContextManager[Opened]"]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests set what they need; a developer's own COMFYVN_… variables stay out."""
+    for name in [name for name in os.environ if name.upper().startswith("COMFYVN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def studio_factory(tmp_path: Path) -> StudioFactory:
+    """``async with studio_factory() as opened``: a studio on a real embedded log in a folder of its own.
+
+    ``data`` opens another folder (or the same one again); settings and the arguments of ``open_everything`` pass.
+    """
+    from services.bootstrap import open_everything  # every adapter comes with it: only tests that open a studio pay
+
+    wiring = ("projecting", "processes", "auditing", "role", "create")
+
+    @asynccontextmanager
+    async def opened(data: Path | None = None, **given: Any) -> AsyncIterator[Opened]:
+        how = {name: given.pop(name) for name in wiring if name in given}
+        async with open_everything(Settings.load(data=data or tmp_path / "studio", **given), **how) as one:
+            yield one
+
+    return opened
+
+
+def wait_until(true: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """The first truthy answer; fails the test when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := true():
+            return found
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class RunningServer:
+    """A real `comfyvn serve` on a free port, with the means to hurt it."""
+
+    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.data = data
+        self.options = options
+        self.environment = {**os.environ, **(environment or {})}
+        self.process: subprocess.Popen[str] | None = None
+        self.ready: dict[str, Any] = {}
+        self.errors: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return str(self.ready["url"])
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> RunningServer:
+        """Starts it and waits until the door is open."""
+        command = [sys.executable, "-m", "gateways.cli", "serve", "--data", str(self.data), "--port", "0", "--json"]
+        self.process = subprocess.Popen(
+            [*command, *self.options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment,
+        )
+        threading.Thread(target=self._drain, args=(self.process,), daemon=True).start()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(PATIENCE_SECONDS)
+            raise AssertionError("the server did not start:\n" + self.said())
+        self.ready = json.loads(line)
+        return self
+
+    def _drain(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        self.errors.extend(process.stderr)
+
+    def said(self) -> str:
+        """Everything on its standard error so far."""
+        return "".join(self.errors)
+
+    def client(self, **given: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, **given)
+
+    def nats(self) -> dict[str, Any]:
+        """Where its embedded log is: ``url``, ``pid``, …"""
+        told: dict[str, Any] = json.loads((self.data / "nats" / "server.json").read_text())
+        return told
+
+    def worker(self) -> int:
+        """Process id of its worker."""
+        return int(wait_until(lambda: next(iter(self._workers()), 0), "a worker"))
+
+    def _workers(self) -> list[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        found = []
+        for child in children.read_text().split() if children.exists() else ():
+            with contextlib.suppress(OSError):
+                if b"\0work\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+        return found
+
+    def kill(self) -> None:
+        """kill -9 of the serving process."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        return self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(PATIENCE_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def restart(self) -> RunningServer:
+        """Starts it again on the same folder after it was killed or stopped."""
+        return self.start()
+
+
+@pytest.fixture
+def server_factory(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
+    """``server_factory(*options)``: a started server; all of them are ended after the test."""
+    made: list[RunningServer] = []
+
+    def start(*options: str, data: Path | None = None, **given: Any) -> RunningServer:
+        running = RunningServer(data or tmp_path / "studio", *options, **given)
+        made.append(running)
+        return running.start()
+
+    yield start
+    for running in made:
+        if running.process is not None and running.process.poll() is None:
+            running.stop()
+
+
+@pytest.fixture
+def server(server_factory: Callable[..., RunningServer]) -> RunningServer:
+    """One started server on a folder of its own."""
+    return server_factory()
+
+
+def comfyvn(*arguments: str, data: Path | None = None, **given: Any) -> subprocess.CompletedProcess[str]:
+    """Runs one console command as a process of its own; standard output and error as text."""
+    command = [sys.executable, "-m", "gateways.cli", *arguments]
+    if data is not None:
+        command += ["--data", str(data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS * 2, check=False, **given)

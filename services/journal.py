@@ -1,0 +1,63 @@
+"""What a running studio says about itself: structured lines on standard error, never with a secret in them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, Literal
+
+import structlog
+
+_SECRET_KEY: Final = re.compile(r"token|password|secret|authorization|credential|api_?key|cookie", re.IGNORECASE)
+_LOGIN_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+_QUIET: Final = ("httpx", "httpcore", "asyncio", "uvicorn.access", "PIL", "multipart", "python_multipart")
+
+
+def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> None:
+    """Sends structlog's and the standard library's lines to standard error: pretty for people, JSON for machines."""
+    pretty = style == "pretty" or (style == "auto" and sys.stderr.isatty())
+    number = getattr(logging, level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level, *shared, structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    last: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if pretty:
+        last += [without_secrets, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    else:
+        last += [structlog.processors.format_exc_info, without_secrets, structlog.processors.JSONRenderer()]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    # Uvicorn's own lines about starting and stopping repeat what the supervisor says.
+    logging.getLogger("uvicorn.error").setLevel(max(number, logging.WARNING))
+
+
+def without_secrets(_: Any, __: str, told: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Masks values whose key names a secret, and the login part of every URL in any text."""
+    for key, value in told.items():
+        if _SECRET_KEY.search(key) and key != "event":
+            told[key] = "***"
+        elif isinstance(value, str):
+            told[key] = _LOGIN_IN_URL.sub("***", value)
+    return told
