@@ -11,16 +11,19 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+import commands.operations.ledger
 import commands.story.character
 import commands.story.scene
 import commands.story.worldline
 import commands.studio.asset
+import domain.operations.ledger
 import domain.story.character
 import domain.story.scene
 import domain.story.worldline
 import domain.studio.asset
 import projections.boards.project
 import projections.boards.timeline
+import projections.operations.ledger
 import projections.story.character
 import projections.story.scene
 import projections.story.worldline
@@ -40,6 +43,7 @@ CONTEXTS: Final = (
     (domain.story.character, commands.story.character, projections.story.character),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
+    (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
