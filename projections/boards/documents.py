@@ -105,7 +105,7 @@ def document(reader: Reader, chain: list[Reach], project: str, category: str, id
     for reach in reversed(chain):
         found = reader.rows(
             FIELDS.name, Where("project", "=", project), Where("worldline", "=", reach.worldline),
-            Where("category", "=", category), Where("id", "=", id_), *_held(reach), limit=100_000,
+            Where("category", "=", category), Where("id", "=", id_), *_held(reach), order=("valid_to",), limit=100_000,
         )
         for row in found:
             fields[row["field"]] = row["value"]
