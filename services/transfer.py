@@ -104,6 +104,12 @@ async def import_log(
     return Imported(events, head, head if dry_run else max(head, events), dry_run)
 
 
+async def read_lines(lines: Iterable[bytes]) -> AsyncIterator[list[Recorded]]:
+    """The events of an exported file in batches, each line checked; raises ``Invalid`` as ``import_log``."""
+    async for batch in _batches(lines, LINE_LIMIT):
+        yield [line.event for line in batch]
+
+
 class _Line(NamedTuple):
     number: int
     event: Recorded
