@@ -36,6 +36,10 @@ class DataFolder:
         return self.root / "blobs"
 
     @property
+    def audit(self) -> Path:
+        return self.root / "audit"
+
+    @property
     def server(self) -> Path:
         return self.root / "server.json"
 

@@ -1,0 +1,24 @@
+"""`comfyvn`: the console of the studio."""
+
+from __future__ import annotations
+
+import typer
+
+from gateways import cli_log, cli_worldline
+
+app = typer.Typer(
+    name="comfyvn", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The backend of a visual-novel studio in which every change is an event.",
+)
+app.add_typer(cli_log.app, name="log")
+app.add_typer(cli_worldline.app, name="worldline")
+
+
+def main() -> None:
+    """Runs a command and ends with its exit code."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

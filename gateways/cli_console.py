@@ -1,0 +1,203 @@
+"""How the console speaks: results on standard output, all else on standard error, exit codes for scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Unavailable
+from services import journal
+from services.settings import Settings
+
+
+class ExitCode(IntEnum):
+    """What a command's exit says. Also in docs/operations.md."""
+
+    OK = 0
+    NO = 1
+    USAGE = 2
+    UNAVAILABLE = 3
+    REFUSED = 4
+    NOT_FOUND = 5
+    DEFECT = 70
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+MEANINGS: Final[Mapping[ExitCode, str]] = {
+    ExitCode.OK: "done, and the answer is yes",
+    ExitCode.NO: "the answer is no: a check failed, a digest differs",
+    ExitCode.USAGE: "the command line, a setting or a given file cannot be used",
+    ExitCode.UNAVAILABLE: "the log, the read side, the disk or a server cannot answer now; trying again later is right",
+    ExitCode.REFUSED: "a rule says no: the folder is in use, a policy blocks, something exists already",
+    ExitCode.NOT_FOUND: "nothing of that name",
+    ExitCode.DEFECT: "a defect of ComfyVN; COMFYVN_LOG_LEVEL=debug shows where",
+    ExitCode.INTERRUPTED: "stopped by Ctrl-C",
+    ExitCode.BROKEN_PIPE: "whoever read the output went away",
+}
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Data folder. Else COMFYVN_DATA, else ./data.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts: one document per line on standard output.")]
+Project = Annotated[str, typer.Option("--project", "-p", help="Project.")]
+Actor = Annotated[str, typer.Option("--actor", help="Who the log says it was.")]
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def out() -> Console:
+    """Standard output for people."""
+    return _Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """Standard error: progress, hints, problems."""
+    return _Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def emit(told: Any) -> None:
+    """One JSON document on one line of standard output."""
+    sys.stdout.write(orjson.dumps(told, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def settings_of(data: Path | None, **given: Any) -> Settings:
+    """The settings in force for a console command; only what goes wrong is logged, unless a level was chosen."""
+    settings = Settings.load(data=data, **given)
+    level = "warning" if settings.origins["log_level"] == "default" else settings.log_level
+    journal.configure(level, settings.log_format)
+    return settings
+
+
+def run(
+    work: Callable[[], Coroutine[Any, Any, Any]], *, as_json: bool = False,
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
+    """Runs a command's work to its end; whatever goes wrong becomes a sentence and an exit code.
+
+    The work may return an ``ExitCode``; anything else it returns counts as done.
+    """
+    code: Any = ExitCode.OK
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            code = runner.run(work())
+        sys.stdout.flush()
+    except ComfyVNError as error:
+        complain(error, as_json=as_json)
+        code = code_of(error)
+    except ValidationError as error:
+        complain(unfit(error), as_json=as_json)
+        code = ExitCode.USAGE
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends; that must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.BROKEN_PIPE
+    except OSError as error:
+        complain(_cannot(error), as_json=as_json)
+        code = ExitCode.UNAVAILABLE
+    except Exception as error:  # the last door: people get a sentence, the log gets the place
+        _defect(error, as_json)
+        code = ExitCode.DEFECT
+    if isinstance(code, ExitCode) and code is not ExitCode.OK:
+        raise typer.Exit(int(code))
+
+
+def unfit(error: ValidationError) -> Invalid:
+    """What a command line named that does not fit, in a sentence."""
+    wrong = [f"{'.'.join(map(str, one['loc'])) or 'value'}: {one['msg'].removeprefix('Value error, ')}"
+             for one in error.errors(include_url=False, include_input=False, include_context=False)]
+    return Invalid(
+        "; ".join(wrong) + ".", error="invalid_value",
+        remediation=[Remedy("Mend that value; --help says what is expected.", "mend_command")],
+    )
+
+
+def code_of(error: ComfyVNError) -> ExitCode:
+    """The exit code of a kind of error."""
+    match error:
+        case Unavailable():
+            return ExitCode.UNAVAILABLE
+        case NotFound():
+            return ExitCode.NOT_FOUND
+        case Invalid():
+            return ExitCode.USAGE
+        case _:
+            return ExitCode.REFUSED
+
+
+def complain(error: ComfyVNError, *, as_json: bool = False) -> None:
+    """The problem in one sentence and what to do next, on standard error; as JSON it is one document there."""
+    if as_json:
+        remedies = [{"text": remedy.text, "action": remedy.action} for remedy in error.remediation]
+        told = {"error": error.code, "message": error.message, "remediation": remedies, "detail": error.detail}
+        sys.stderr.write(orjson.dumps(told, default=str).decode() + "\n")
+        return
+    console = err()
+    console.print(f"[bold red]{escape(error.message)}[/]")
+    for remedy in error.remediation:
+        console.print(f"  [dim]→[/] {escape(remedy.text)}")
+
+
+def _cannot(error: OSError) -> Unavailable:
+    where = f" ({error.filename})" if error.filename else ""
+    return Unavailable(
+        f"The system says: {error.strerror or error}{where}.", error="system",
+        remediation=[Remedy("`comfyvn doctor` looks at disk space and access.", "doctor")],
+    )
+
+
+def _defect(error: Exception, as_json: bool) -> None:
+    if os.environ.get("COMFYVN_LOG_LEVEL", "").lower() == "debug":
+        traceback.print_exception(error)
+    complain(_Defect(f"A defect of ComfyVN: {type(error).__name__}: {error}"), as_json=as_json)
+
+
+class _Defect(ComfyVNError):
+    error = "defect"
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while something long is done; ``report(done, total)``. Silent unless on a terminal."""
+    console = err()
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, rate="")
+
+        def report(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total or None, rate=f"{speed:,.0f}/s" if speed else "")
+
+        yield report
+
+
+def usage(message: str, hint: str) -> NoReturn:
+    """Says that the command line makes no sense."""
+    raise Invalid(message, error="usage", remediation=[Remedy(hint, "mend_command")])

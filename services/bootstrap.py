@@ -1,0 +1,326 @@
+"""The root: the only place that knows which adapter stands behind which port, and the order of opening and closing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+from adapters.files.blobs import StoredBlobs
+from adapters.files.chain import ChainFolder
+from adapters.files.folder import DataFolder, read_json, write_private_json
+from adapters.files.lock import FolderLock, Holder, Role, in_use
+from adapters.nats.embedded import EmbeddedServer, read_details
+from adapters.nats.log import JetStreamLog
+from adapters.sql.read_models import SqlReadModels
+from domain.errors import NotFound, Refused, Remedy, Unavailable
+from services.audit import Auditor
+from services.dispatcher import Dispatcher
+from services.projector import Projector
+from services.receipts import TimelineReceipts
+from services.registry import REGISTRY
+from services.settings import Settings
+from services.studio import Studio
+
+PATIENCE_SECONDS: Final = 15.0
+"""How long a command waits for a server that is starting, or for another console command to be done."""
+
+log = structlog.get_logger("bootstrap")
+
+
+
+class Background:
+    """Loops that run beside the doors. One that ends by itself has failed, and whoever waits hears of it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+
+    def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        self._tasks[name] = asyncio.create_task(work, name=name)
+
+    async def failure(self) -> tuple[str, BaseException]:
+        """Waits until a loop has ended by itself; its name and why."""
+        if not self._tasks:
+            await asyncio.Event().wait()
+        done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        task = next(iter(done))
+        failed = None if task.cancelled() else task.exception()
+        return task.get_name(), failed or RuntimeError(f"{task.get_name()} ended")
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+@dataclass(slots=True)
+class Reached:
+    """The log, and what stands behind it.
+
+    ``attached_to`` is the process whose embedded log this one uses; ``lock`` is held when the data folder is ours;
+    ``server`` is the embedded nats-server when it is our child.
+    """
+
+    folder: DataFolder
+    log: JetStreamLog
+    attached_to: Holder | None
+    lock: FolderLock | None
+    server: EmbeddedServer | None
+
+
+@dataclass(slots=True)
+class Opened:
+    """A studio with what stands behind it and the loops beside it."""
+
+    studio: Studio
+    reached: Reached
+    projector: Projector | None = None
+    background: Background = field(default_factory=Background)
+
+    @property
+    def chain(self) -> ChainFolder:
+        """Where the audit keeps its hashes."""
+        return ChainFolder(self.reached.folder.audit)
+
+    async def audit(self) -> None:
+        """Keeps the chain of hashes for as long as it runs. One process of a data folder does; another one waits."""
+        async with self._auditing():
+            await Auditor(self.studio.log, self.chain).run()
+
+    async def audited_everything(self) -> None:
+        """Brings the chain of hashes to the log's end when this process is the only one here: nobody else would."""
+        if self.reached.attached_to is None:
+            async with self._auditing():
+                await Auditor(self.studio.log, self.chain).catch_up()
+
+    @asynccontextmanager
+    async def _auditing(self) -> AsyncIterator[None]:
+        await asyncio.to_thread(self.reached.folder.audit.mkdir, mode=0o700, parents=True, exist_ok=True)
+        lock = FolderLock(self.reached.folder.audit / "lock")
+        while await asyncio.to_thread(lock.try_acquire, "worker") is not None:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(1)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def announce(self, url: str, told: Mapping[str, Any]) -> None:
+        """Says where the door is: in the lock's note and in the data folder's ``server.json``."""
+        if self.reached.lock is not None:
+            self.reached.lock.announce(url)
+        write_private_json(self.reached.folder.server, told)
+
+    def withdraw(self) -> None:
+        """Takes ``server.json`` away again, unless another door has announced itself since."""
+        if (read_json(self.reached.folder.server) or {}).get("pid") == os.getpid():
+            self.reached.folder.server.unlink(missing_ok=True)
+
+    async def counted_everything(self, projections: Sequence[str] | None = None) -> int:
+        """Waits until read models have counted the whole log as it is now, however long that takes; its head.
+
+        Raises ``Unavailable`` when nobody counts: the loop died, a projection is stopped, or nothing moves for long.
+        """
+        head = await self.studio.log.head()
+        names = list(self.studio.registry.projections if projections is None else projections)
+        moved, last = monotonic(), -1
+        failing = asyncio.create_task(self.background.failure())
+        try:
+            while True:
+                known = await asyncio.to_thread(self.studio.models.checkpoints)
+                places = {name: known[name].position if name in known else 0 for name in names}
+                if not (behind := sorted(name for name, place in places.items() if place < head)):
+                    return head
+                if sum(places.values()) != last:
+                    moved, last = monotonic(), sum(places.values())
+                stopped = [name for name in behind if name in known and known[name].status == "stopped"]
+                if stopped or failing.done() or monotonic() - moved > self.studio.settings.wait_seconds * 2:
+                    raise _not_counted(behind, stopped, head)
+                await asyncio.sleep(0.02)
+        finally:
+            failing.cancel()
+
+
+def _not_counted(behind: Sequence[str], stopped: Sequence[str], head: int) -> Unavailable:
+    why = f"{', '.join(stopped)} is stopped" if stopped else f"{', '.join(behind)} has not counted position {head}"
+    return Unavailable(
+        f"The read side is behind: {why}.", error="read_side_behind",
+        remediation=[Remedy("`comfyvn doctor` says what holds it up.", "doctor")],
+        detail={"position": head, "behind": list(behind), "stopped": list(stopped)},
+    )
+
+
+@asynccontextmanager
+async def open_studio(
+    settings: Settings, *, projecting: bool = True, processes: bool = False, auditing: bool = False,
+    role: Role = "console", create: bool = True,
+) -> AsyncIterator[Studio]:
+    """A studio on the servers that the settings name, closed in order at the end. See ``open_everything``."""
+    async with open_everything(
+        settings, projecting=projecting, processes=processes, auditing=auditing, role=role, create=create
+    ) as opened:
+        yield opened.studio
+
+
+@asynccontextmanager
+async def open_everything(
+    settings: Settings, *, projecting: bool = True, processes: bool = False, auditing: bool = False,
+    role: Role = "console", create: bool = True,
+) -> AsyncIterator[Opened]:
+    """Opens the log, the read side and the blobs, and starts the loops that are asked for; closes all in order.
+
+    On a data folder with an embedded log, a ``server`` takes the folder's lock or is refused; everybody else attaches
+    to the process that holds it, or holds it and runs the embedded log for its own duration. Who attaches to a server
+    does not project by itself, except a ``worker``. Raises ``Refused`` (the folder is in use), ``Unavailable``, and
+    without ``create`` ``NotFound`` for a folder in which no studio has been.
+    """
+    async with AsyncExitStack() as stack:
+        reached = await reach_log(settings, stack, role=role, create=create)
+        models = await reach_models(settings, stack)
+        dispatcher = Dispatcher(reached.log, REGISTRY, TimelineReceipts(models, settings.wait_seconds))
+        stack.push_async_callback(dispatcher.close)
+        studio = Studio(settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings))
+        opened = Opened(studio, reached)
+        stack.push_async_callback(opened.background.close)
+        if projecting and (reached.attached_to is None or role == "worker"):
+            opened.projector = Projector(reached.log, models, REGISTRY)
+            opened.background.start("projector", opened.projector.run())
+        if auditing and (reached.attached_to is None or role == "worker"):
+            opened.background.start("audit", opened.audit())
+        yield opened
+
+
+def _folder(settings: Settings) -> DataFolder:
+    # Absolute, so that a process with another current directory means the same files.
+    return DataFolder(settings.data.absolute())
+
+
+async def reach_models(settings: Settings, stack: AsyncExitStack) -> SqlReadModels:
+    """The read side; raises ``Unavailable``."""
+    folder = await asyncio.to_thread(_folder(settings).prepare)
+    models = await asyncio.to_thread(SqlReadModels, database_url(settings, folder))
+    stack.push_async_callback(asyncio.to_thread, models.close)
+    return models
+
+
+def reach_blobs(settings: Settings) -> StoredBlobs:
+    """Where blobs are kept."""
+    return StoredBlobs(blob_place(settings, _folder(settings)))
+
+
+def database_url(settings: Settings, folder: DataFolder) -> str:
+    """Where the read side is."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{folder.read}"
+
+
+def blob_place(settings: Settings, folder: DataFolder) -> str:
+    """Where blobs are: a folder's path or a URL."""
+    return settings.blobs_url.get_secret_value() if settings.blobs_url else str(folder.blobs)
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether log and read side are both outside, so that any number of processes may use one data folder."""
+    url = settings.database_url.get_secret_value() if settings.database_url else "sqlite:"
+    return bool(settings.nats_servers) and not url.startswith("sqlite")
+
+
+# --- the log and whose it is ------------------------------------------------------------------------------------
+
+
+async def reach_log(
+    settings: Settings, stack: AsyncExitStack, *, role: Role = "console", create: bool = True
+) -> Reached:
+    """The log that the settings name, and what had to be held or started for it. See ``open_everything``."""
+    folder = _folder(settings)
+    if not create and not settings.nats_servers and not folder.nats.is_dir():
+        raise _no_studio(folder)
+    await asyncio.to_thread(folder.prepare)
+    if settings.nats_servers:
+        lock = None
+        if role == "server" and not is_shared(settings):
+            lock = await _held(folder, role, stack)
+        return Reached(folder, await _connected(settings, settings.nats_servers, stack), None, lock, None)
+    deadline = monotonic() + PATIENCE_SECONDS
+    while True:
+        lock = FolderLock(folder.lock)
+        holder = await asyncio.to_thread(lock.try_acquire, role)
+        if holder is None:
+            stack.callback(lock.release)
+            return await _own(settings, folder, lock, stack)
+        if role != "server" and holder.role != "console":
+            jetstream = await _attached(settings, folder, holder, deadline, stack)
+            if jetstream is not None:
+                return Reached(folder, jetstream, holder, None, None)
+        elif holder.role != "console" or monotonic() > deadline:
+            raise in_use(folder.root, holder)
+        await asyncio.sleep(0.05)
+
+
+def _no_studio(folder: DataFolder) -> NotFound:
+    return NotFound(
+        f"There is no studio in {folder.root}.", error="no_studio",
+        remediation=[
+            Remedy("Name the data folder with --data or COMFYVN_DATA.", "choose_data_folder"),
+            Remedy("`comfyvn serve --data DIR` starts a new studio.", "serve"),
+        ],
+        detail={"folder": str(folder.root)},
+    )
+
+
+async def _held(folder: DataFolder, role: Role, stack: AsyncExitStack) -> FolderLock:
+    lock = FolderLock(folder.lock)
+    await asyncio.to_thread(lock.acquire, role)
+    stack.callback(lock.release)
+    return lock
+
+
+async def _own(settings: Settings, folder: DataFolder, lock: FolderLock, stack: AsyncExitStack) -> Reached:
+    """Starts the embedded server for as long as this process wants it, and keeps it running."""
+    server = await EmbeddedServer.start(folder.nats)
+    stack.push_async_callback(server.stop)
+    jetstream = await _connected(settings, [server.url], stack)
+    jetstream.sync_interval = server.sync_interval
+    return Reached(folder, jetstream, None, lock, server)
+
+
+async def _attached(
+    settings: Settings, folder: DataFolder, holder: Holder, deadline: float, stack: AsyncExitStack
+) -> JetStreamLog | None:
+    """The embedded log of the process that holds the folder; nothing while that is still starting."""
+    announced = read_json(folder.server) or {}
+    if announced.get("pid") == holder.pid and announced.get("log") == "outside":
+        raise Refused(
+            f"{holder} uses an outside log, and this command was not told which.", error="outside_log",
+            remediation=[Remedy("Set COMFYVN_NATS_URL as for the server, or write nats_url into comfyvn.toml.",
+                                "check_settings")],
+        )
+    told = read_details(folder.nats)
+    try:
+        # Details of an earlier holder may still lie there while this one starts.
+        if told.get("owner") == holder.pid:
+            jetstream = await _connected(settings, [told["url"]], stack)
+            jetstream.sync_interval = told.get("sync_interval")
+            return jetstream
+    except Unavailable:
+        pass
+    if monotonic() > deadline:
+        raise Unavailable(
+            f"The log of {holder} does not answer.", error="log_unreachable",
+            remediation=[Remedy("Look at what that process says, or stop it and try again.", "doctor")],
+        )
+    return None
+
+
+async def _connected(settings: Settings, servers: Sequence[str], stack: AsyncExitStack) -> JetStreamLog:
+    jetstream = await JetStreamLog.connect(
+        list(servers), stream=settings.nats_stream, replicas=settings.nats_replicas, event_limit=settings.event_limit
+    )
+    stack.push_async_callback(jetstream.close)
+    return jetstream

@@ -1,0 +1,218 @@
+"""What is in force and whether it is well: every check says what it found and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Final, Literal
+
+from domain.errors import ComfyVNError
+from domain.ports import Blobs, ReadModels
+from services import bootstrap
+from services.registry import REGISTRY
+from services.settings import Settings, shown, stray_variables
+
+Verdict = Literal["well", "warning", "broken"]
+
+LITTLE_SPACE_BYTES: Final = 2 * 2**30
+NO_SPACE_BYTES: Final = 256 * 2**20
+LAG_EVENTS: Final = 1000
+"""Events that a read model may be behind before it is worth a word; a live one is behind by a few."""
+
+CLOCK_SECONDS: Final = 5.0
+"""How far the newest event may lie in this machine's future."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, in a sentence; ``remedy`` is what to do when it is not well."""
+
+    check: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def in_force(settings: Settings) -> list[dict[str, Any]]:
+    """Every setting with its value (secrets masked), where the value comes from, and what it is for."""
+    return [
+        {"name": name, "value": shown(getattr(settings, name)), "from": settings.origins[name],
+         "about": field_.description}
+        for name, field_ in type(settings).model_fields.items()
+    ]
+
+
+async def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Finding]:
+    """Looks at everything; one part that cannot be reached does not keep the others from being looked at."""
+    findings = [*_settings(), *_folder(settings), _disk(settings)]
+    async with AsyncExitStack() as stack:
+        reached = await _try("log", bootstrap.reach_log(settings, stack), findings)
+        head = None
+        if reached is not None:
+            findings.append(_holder(reached))
+            head = await _try("log", _log(reached, settings, findings, now), findings)
+        models = await _try("read side", bootstrap.reach_models(settings, stack), findings)
+        if models is not None:
+            await _try("read side", _read_side(models, head, findings), findings)
+        await _try("blobs", _blobs(settings, findings), findings)
+    return findings
+
+
+async def _try(check: str, work: Coroutine[Any, Any, Any], findings: list[Finding]) -> Any:
+    try:
+        return await work
+    except ComfyVNError as error:
+        remedy = error.remediation[0].text if error.remediation else ""
+        findings.append(Finding(check, "broken", error.message, remedy, error.detail))
+        return None
+
+
+def worst(findings: list[Finding]) -> Verdict:
+    """The verdict over everything."""
+    verdicts = {finding.verdict for finding in findings}
+    return "broken" if "broken" in verdicts else "warning" if "warning" in verdicts else "well"
+
+
+def _settings() -> list[Finding]:
+    return [
+        Finding("settings", "warning", f"{name} is set in the environment but is no setting.",
+                f"Did you mean {meant}?" if meant else "Take it away.")
+        for name, meant in stray_variables().items()
+    ]
+
+
+def _folder(settings: Settings) -> list[Finding]:
+    folder = settings.data
+    if not folder.is_dir():
+        return [Finding("data folder", "warning", f"{folder} does not exist yet.", "`comfyvn serve` makes it.")]
+    secret = [folder, *(folder / name for name in ("nats", "read.db", "tokens.json", "lock", "server.json"))]
+    wide = [f"{place} ({stat.filemode(place.stat().st_mode)})" for place in secret
+            if place.exists() and place.stat().st_mode & 0o077]
+    # What lies in a folder that only its owner may enter is out of reach whatever its own mode.
+    if wide and folder.stat().st_mode & 0o077:
+        return [Finding("data folder", "warning", f"Others on this machine may read {', '.join(wide)}.",
+                        f"chmod -R go= {folder}", {"wide": wide})]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [Finding("data folder", "broken", f"{folder} cannot be written to.", "Change its owner.")]
+    return [Finding("data folder", "well", f"{folder.absolute()}, for its owner alone.")]
+
+
+def _disk(settings: Settings) -> Finding:
+    place = next(one for one in (settings.data.absolute(), *settings.data.absolute().parents) if one.exists())
+    usage = shutil.disk_usage(place)
+    free = usage.free
+    detail = {"free_bytes": free, "total_bytes": usage.total}
+    text = f"{free / 2**30:,.1f} GiB free of {usage.total / 2**30:,.1f} GiB."
+    if free < NO_SPACE_BYTES:
+        return Finding("disk space", "broken", text, "Make room: commands are refused when the disk is full.", detail)
+    verdict: Verdict = "warning" if free < LITTLE_SPACE_BYTES else "well"
+    return Finding("disk space", verdict, text, "Make room soon." if verdict == "warning" else "", detail)
+
+
+def _holder(reached: bootstrap.Reached) -> Finding:
+    holder = reached.attached_to
+    if holder is None:
+        return Finding("lock", "well", "No server runs on this folder." if reached.lock else "The log is outside.")
+    return Finding("lock", "well", f"In use by {holder}.", detail={"pid": holder.pid, "address": holder.address})
+
+
+async def _log(
+    reached: bootstrap.Reached, settings: Settings, findings: list[Finding], now: Callable[[], datetime]
+) -> int:
+    status = await reached.log.status()
+    detail = {key: value for key, value in status._asdict().items() if key != "trouble"}
+    findings.append(Finding(
+        "log", "well", f"nats-server {status.server_version}, {status.messages:,} events, "
+        f"{status.bytes / 2**20:,.1f} MiB, newest position {status.last_position}.", detail=detail,
+    ))
+    findings.append(_durability(status.sync_interval, status.replicas, bool(settings.nats_servers)))
+    if status.messages and status.messages != status.last_position - status.first_position + 1:
+        findings.append(Finding("log", "broken", "Positions are missing from the log.", "Restore it from a backup."))
+    findings.append(await _clock(reached, status.last_position, now()))
+    return int(status.last_position)
+
+
+def _durability(sync_interval: str | None, replicas: int, outside: bool) -> Finding:
+    if sync_interval == "always":
+        return Finding("durability", "well", "What is acknowledged is on the disk (sync_interval always).")
+    if outside and replicas >= 3:
+        return Finding("durability", "well", f"{replicas} replicas; the servers do not tell their sync_interval.")
+    return Finding(
+        "durability", "warning", f"An outside server with {replicas} replica(s) that does not tell its sync_interval.",
+        "Set `sync_interval: always` in its jetstream block (its default loses up to two minutes on power failure).",
+    )
+
+
+async def _clock(reached: bootstrap.Reached, head: int, now: datetime) -> Finding:
+    newest = [one async for batch in reached.log.read(after=max(head - 1, 0), upto=head) for one in batch]
+    if not newest:
+        return Finding("clock", "well", f"{now.isoformat(timespec='seconds')}; the log is empty.")
+    try:
+        ahead = (datetime.fromisoformat(newest[-1].time) - now).total_seconds()
+    except (ValueError, TypeError):
+        return Finding("clock", "warning", f"The newest event's time cannot be read: {newest[-1].time[:40]!r}.")
+    if ahead > CLOCK_SECONDS:
+        return Finding(
+            "clock", "warning", f"The newest event lies {ahead:,.0f} s in the future of this machine's clock.",
+            "Set the clock by NTP. Order is by position, so nothing is lost; times will look odd.",
+            {"ahead_seconds": ahead},
+        )
+    return Finding("clock", "well", f"The newest event is {max(-ahead, 0):,.0f} s old.")
+
+
+async def _read_side(models: ReadModels, head: int | None, findings: list[Finding]) -> None:
+    known = await asyncio.to_thread(models.checkpoints)
+    if not known:
+        findings.append(Finding("read side", "well", "Empty: it is built when a server runs."))
+        return
+    for name, projection in sorted(REGISTRY.projections.items()):
+        found = known.get(name)
+        if found is None:
+            continue
+        detail = found._asdict()
+        if found.status == "stopped":
+            findings.append(Finding(
+                f"projection {name}", "broken",
+                f"Stopped at position {found.failed_position}: {found.error.partition(chr(10))[0][:200]}",
+                f"`comfyvn log show {found.failed_position}` shows the event; mend what applies it, then "
+                f"`comfyvn projections resume {name}`.", detail,
+            ))
+        elif found.version != projection.version:
+            findings.append(Finding(
+                f"projection {name}", "warning", f"Has version {found.version}; this release has {projection.version}.",
+                "A running server rebuilds it by itself.", detail,
+            ))
+        elif head is not None and found.position > head:
+            findings.append(Finding(
+                f"projection {name}", "broken", f"Has counted {found.position}, but the log ends at {head}: it was "
+                "built from another log or from one that was restored to an older state.",
+                "Stop the server, remove the read database and start it again: it is built anew.", detail,
+            ))
+        elif head is not None and head - found.position > LAG_EVENTS:
+            findings.append(Finding(
+                f"projection {name}", "warning", f"{head - found.position:,} events behind.",
+                "It catches up while a server runs; `comfyvn serve` starts one.", detail,
+            ))
+    if not any(finding.check.startswith("projection ") for finding in findings):
+        findings.append(Finding("read side", "well", f"{len(known)} projections, none behind by much."))
+
+
+async def _blobs(settings: Settings, findings: list[Finding]) -> None:
+    blobs: Blobs = bootstrap.reach_blobs(settings)
+    if settings.blobs_url is None:
+        place = settings.data / "blobs"
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
+            findings.append(Finding("blobs", "broken", f"{place} cannot be written to.", "Change its owner or mode."))
+            return
+    began = monotonic()
+    await blobs.head("0" * 64)
+    findings.append(Finding("blobs", "well", f"{shown(settings.blobs_url) or settings.data / 'blobs'} answers.",
+                            detail={"seconds": round(monotonic() - began, 4)}))
