@@ -12,17 +12,20 @@ from domain.ports import Commit, Conflict, Proposed, Recorded, Stream
 class MemoryLog:
     """Keeps events in a list; positions start at 1. Nothing survives the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, event_limit: int = 2**20) -> None:
         self.events: list[Recorded] = []
+        self.event_limit = event_limit
         self._streams: dict[Stream, list[Recorded]] = {}
         self._snapshots: dict[Stream, bytes] = {}
         self._grown = asyncio.Condition()
 
     async def append(self, commits: Sequence[Commit]) -> tuple[int, ...]:
+        self._check(commits)
         behind = [commit.stream for commit in commits if self._last_position(commit.stream) != commit.expected]
         if behind:
-            if all(self._holds(commit) for commit in commits):
-                return tuple(one.position for commit in commits for one in self._tail(commit))
+            there = [self._there(commit) for commit in commits]
+            if all(there):
+                return tuple(one.position for found in there for one in found)
             raise Conflict(behind)
         recorded = [self._record(commit.stream, event) for commit in commits for event in commit.events]
         async with self._grown:
@@ -30,6 +33,8 @@ class MemoryLog:
         return tuple(one.position for one in recorded)
 
     async def load(self, events: Sequence[Recorded]) -> None:
+        if not events:
+            return
         if [one.position for one in events] != list(range(events[0].position, events[0].position + len(events))):
             raise Invalid("Loaded events must follow on one another.", error="positions_with_holes")
         if events[0].position != len(self.events) + 1:
@@ -83,11 +88,21 @@ class MemoryLog:
         events = self._streams.get(stream)
         return events[-1].position if events else 0
 
-    def _tail(self, commit: Commit) -> list[Recorded]:
-        return self._streams.get(commit.stream, [])[-len(commit.events) :]
+    def _check(self, commits: Sequence[Commit]) -> None:
+        events = [event for commit in commits for event in commit.events]
+        if len(events) > 1000:
+            raise Invalid("One append takes at most 1000 events.", error="append_too_large")
+        if any(len(event.data) > self.event_limit for event in events):
+            raise Invalid(f"One event takes at most {self.event_limit} bytes.", error="event_too_large")
+        if len({commit.stream for commit in commits}) != len(commits):
+            raise Invalid("One append names a stream twice.", error="stream_named_twice")
 
-    def _holds(self, commit: Commit) -> bool:
-        return [one.event_id for one in self._tail(commit)] == [event.event_id for event in commit.events]
+    def _there(self, commit: Commit) -> list[Recorded]:
+        """The commit's own events, when they stand in the stream after the position that it expects."""
+        since = [one for one in self._streams.get(commit.stream, ()) if one.position > commit.expected]
+        ids, found = [event.event_id for event in commit.events], [one.event_id for one in since]
+        start = found.index(ids[0]) if ids and ids[0] in found else len(found)
+        return since[start : start + len(ids)] if found[start : start + len(ids)] == ids else []
 
     def _record(self, stream: Stream, event: Proposed) -> Recorded:
         recorded = Recorded(

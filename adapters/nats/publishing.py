@@ -16,8 +16,9 @@ import orjson
 
 from adapters.nats.connection import Connection, Lost, Unanswered
 from adapters.nats.reading import Reader
+from adapters.nats.settling import look
 from domain.errors import ComfyVNError, Invalid, Remedy, Unavailable
-from domain.ports import Commit, Conflict, Stream
+from domain.ports import Commit, Conflict
 
 MOVED: Final = frozenset({10071, 10164, 10201})
 """Wrong last sequence (with and without its number), and a batch that repeats messages."""
@@ -27,6 +28,9 @@ FULL: Final = frozenset({10023, 10028, 10047, 10077})
 
 TOO_LARGE: Final = frozenset({10054, 10199})
 """A message above the stream's limit; a batch above the server's."""
+
+WRITING_SECONDS: Final = 2.0
+"""Longest time that a batch is taken to be half written when nothing else follows it."""
 
 Verdict = Literal["recorded", "moved", "full", "too_large", "again"]
 
@@ -109,7 +113,7 @@ class Publisher:
 
     async def _alone(self, entry: Entry) -> Sequence[int]:
         loop = asyncio.get_running_loop()
-        pause, reason = 0.01, ""
+        pause, begun_since = 0.01, 0.0
         answer = Answer("moved") if self.overtaken(entry) else None
         while True:
             if answer is None:
@@ -118,9 +122,13 @@ class Publisher:
                 case "recorded":
                     return range(answer.position - len(entry.messages) + 1, answer.position + 1)
                 case "moved":
-                    found = await self._look(entry)
-                    if found is not None:
-                        return found
+                    # Neither there nor overtaken: an earlier try is still on its way, and the next one will tell.
+                    found = await look(self.reader, entry.commits)
+                    if found.positions is not None:
+                        return found.positions
+                    begun_since = begun_since or (loop.time() if found.begun else 0.0)
+                    if begun_since and loop.time() - begun_since > WRITING_SECONDS:
+                        raise Conflict(found.begun)
                 case "full":
                     if not entry.uncertain:
                         raise _full(answer.reason)
@@ -166,34 +174,6 @@ class Publisher:
             sent.append((subject, headers, body))
         _, told = await self.connection.ask_batch(sent, seconds=self.attempt_seconds + len(messages) / 200)
         return _understood(told)
-
-    async def _look(self, entry: Entry) -> list[int] | None:
-        """Positions of the entry's events if they stand in the log; ``None`` if it is not decided yet.
-
-        Raises ``Conflict`` when somebody else's events stand where ours were expected: ours can never follow.
-        """
-        positions: list[int] = []
-        behind: list[Stream] = []
-        undecided = False
-        for commit in entry.commits:
-            since = await self.reader.stream(commit.stream, commit.expected, None)
-            ids = [event.event_id for event in commit.events]
-            found = [one.event_id for one in since]
-            start = found.index(ids[0]) if ids and ids[0] in found else -1
-            if not ids or (start >= 0 and found[start : start + len(ids)] == ids):
-                positions += [one.position for one in since[start : start + len(ids)]] if ids else []
-            elif since or not await self._stands_at(commit):
-                behind.append(commit.stream)
-            else:
-                undecided = True
-        if behind:
-            raise Conflict(behind)
-        # Refused although nothing has been appended: an earlier try of ours, or of somebody else, is still on its way.
-        return None if undecided else positions
-
-    async def _stands_at(self, commit: Commit) -> bool:
-        last = await self.reader.last(commit.stream)
-        return (last.position if last else 0) == commit.expected
 
     def _recorded(self, entry: Entry, positions: Sequence[int]) -> None:
         end = 0
