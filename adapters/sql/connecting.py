@@ -23,11 +23,10 @@ def connected(url: str) -> sa.Engine:
     place = _address(url)
     if place.get_backend_name() == "sqlite":
         return _sqlite(place)
-    engine = sa.create_engine(
+    return sa.create_engine(
         place, pool_size=10, max_overflow=20, pool_timeout=10, pool_pre_ping=True, hide_parameters=True,
         isolation_level="READ COMMITTED",
     )
-    return engine
 
 
 def sqlite_file(engine: sa.Engine) -> Path | None:

@@ -31,7 +31,7 @@ ERROR_LIMIT = 4000
 
 
 class SqlReadModels:
-    """``domain.ports.ReadModels`` for ``sqlite:///file`` and ``postgresql://…``. Nothing is opened before it is used."""
+    """``domain.ports.ReadModels`` for ``sqlite:///file`` and ``postgresql://…``; nothing is opened before it is used."""
 
     def __init__(self, url: str) -> None:
         self._sessions = Sessions(url)
@@ -88,16 +88,16 @@ class SqlReadModels:
         with self._sessions.making() as connection:
             return rebuilding.begin(connection, self._sessions.shapes, projection, version, shape)
 
-    def swap(self, projection: str, generation: int) -> bool:
+    def swap(self, projection: str, generation: int, *, beyond: bool = False) -> bool:
         with self._sessions.writing() as connection:
             rebuilding.finish_indexes(connection, self._sessions.shapes, projection, generation)
-        return patiently(self._sessions.postgres, lambda: self._swap(projection, generation))
+        return patiently(self._sessions.postgres, lambda: self._swap(projection, generation, beyond))
 
-    def _swap(self, projection: str, generation: int) -> bool:
+    def _swap(self, projection: str, generation: int, beyond: bool) -> bool:
         with self._sessions.making() as connection:
             if self._sessions.postgres:
                 connection.exec_driver_sql("SET LOCAL lock_timeout = '250ms'")
-            return rebuilding.swap(connection, self._sessions.shapes, projection, generation)
+            return rebuilding.swap(connection, self._sessions.shapes, projection, generation, beyond)
 
     def drop_rebuild(self, projection: str, generation: int) -> None:
         with self._sessions.making() as connection:

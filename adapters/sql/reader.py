@@ -129,7 +129,9 @@ def _column(place: Stored, name: str) -> ColumnElement[Any]:
         raise Unavailable(
             f"Table {place.table.name} has no column {name}; if it is new, the read model is still being rebuilt.",
             error="read_model_outdated",
-            remediation=[Remedy("Try again when the rebuild is done.", "retry"), Remedy("See `comfyvn doctor`.", "doctor")],
+            remediation=[
+                Remedy("Try again when the rebuild is done.", "retry"), Remedy("See `comfyvn doctor`.", "doctor"),
+            ],
             detail={"table": place.table.name, "column": name},
         )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
@@ -48,14 +48,14 @@ def finish_indexes(connection: sa.Connection, shapes: Shapes, projection: str, g
             connection.execute(sa.update(CHECKPOINTS).where(*_row(standing)).values(indexed=1))
 
 
-def swap(connection: sa.Connection, shapes: Shapes, projection: str, generation: int) -> bool:
-    """Rebuilt tables become the live ones, unless they have counted less."""
+def swap(connection: sa.Connection, shapes: Shapes, projection: str, generation: int, beyond: bool) -> bool:
+    """Rebuilt tables become the live ones, unless they have counted less and the log goes on (not ``beyond``)."""
     found = standings(connection, C.name == projection, lock=_locks(connection))
     live = _live(found, projection)
     fresh = next((one for one in found if one.generation == generation and not one.live), None)
     if fresh is None:
         raise Overtaken(projection)
-    if fresh.position < live.position:
+    if fresh.position < live.position and not beyond:
         return False
     shape = shapes.of(connection, fresh)
     _refuse_foreign(connection, projection, tables_of(shape).keys() - tables_of(shapes.of(connection, live)).keys())
@@ -91,7 +91,9 @@ def _index(connection: sa.Connection, shape: str, generation: int, *, live: bool
             index.create(connection)
 
 
-def _insert(connection: sa.Connection, projection: str, generation: int, version: int, shape: str, *, live: bool) -> None:
+def _insert(
+    connection: sa.Connection, projection: str, generation: int, version: int, shape: str, *, live: bool
+) -> None:
     connection.execute(
         sa.insert(CHECKPOINTS).values(
             name=projection, generation=generation, live=int(live), version=version, position=0, status="live",
@@ -101,7 +103,7 @@ def _insert(connection: sa.Connection, projection: str, generation: int, version
     )
 
 
-def _refuse_foreign(connection: sa.Connection, projection: str, names: Sequence[str]) -> None:
+def _refuse_foreign(connection: sa.Connection, projection: str, names: Iterable[str]) -> None:
     """Nobody's table is overwritten because it happens to have our name."""
     inspector = sa.inspect(connection)
     for name in sorted(names):

@@ -50,7 +50,7 @@ class Sessions:
 
     @contextmanager
     def glancing(self, *, consistent: bool = False) -> Iterator[sa.Connection]:
-        """A transaction that only looks at checkpoints, or, if ``consistent``, at one state of the tables named there."""
+        """A transaction that looks at checkpoints, or, if ``consistent``, at one state of any tables."""
         with self._told(), self._connection(readonly=consistent) as connection, connection.begin():
             yield connection
 

@@ -4,9 +4,9 @@ Text: PostgreSQL cannot hold U+0000 and no database can hold lone surrogates, so
 (SUBSTITUTE), a character that nobody types: U+0000 is stored as ``\\x1a0``, U+001A itself as ``\\x1a1``, a surrogate
 U+Dxxx as ``\\x1aDxxx``. Each character is escaped on its own, so prefixes stay prefixes and equality stays equality.
 
-JSON: canonical text with sorted keys by orjson. What orjson cannot say (integers beyond 64 bit, lone surrogates, nesting
-beyond 254) is written by the standard library with a leading space, which is still JSON and tells the reader to use the
-standard library too, since orjson would turn a large integer into a float.
+JSON: canonical text with sorted keys by orjson. What orjson cannot say (integers beyond 64 bit, lone surrogates,
+nesting beyond 254) is written by the standard library with a leading space, which is still JSON and tells the reader to
+use the standard library too, since orjson would turn a large integer into a float.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _unescape(found: re.Match[str]) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Canonical JSON text of a value; raises ``ValueError``, ``TypeError`` or ``RecursionError`` for what is not JSON."""
+    """Canonical JSON text; raises ``ValueError``, ``TypeError`` or ``RecursionError`` for what is not JSON."""
     try:
         return orjson.dumps(value, option=_SORTED).decode()
     except orjson.JSONEncodeError:

@@ -1,0 +1,201 @@
+"""Counting events into read models: decode once, apply every projection, write all of it in one transaction.
+
+The projector and rebuilding share this. A projection that cannot be applied to an event, or whose changes the database
+refuses, keeps everything before that event and is stopped there; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from domain.errors import Unavailable
+from domain.ports import Overtaken, Progress, ReadModels, Recorded
+from domain.tables import Change
+from projections.declaration import Happened, Projection
+from services.registry import Registry, Undecodable
+
+KNOWN_TYPES: Final = 1000
+"""Unknown event types that are counted one by one; further ones are counted together as ``…``."""
+
+REASON_LIMIT: Final = 2000
+"""Characters of a reason for stopping."""
+
+class Failure(NamedTuple):
+    """The event that stopped a projection, and why."""
+
+    position: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Track:
+    """A projection on its way through the log. ``upto`` of ``None`` goes on for ever."""
+
+    projection: Projection
+    generation: int
+    position: int
+    upto: int | None = None
+    failure: Failure | None = None
+
+    def due(self, position: int) -> bool:
+        """Whether events up to a position have something to say to it."""
+        return self.failure is None and self.position < position and (self.upto is None or self.position < self.upto)
+
+
+class Broken(NamedTuple):
+    """An event whose body does not fit its type; only who needs it minds."""
+
+    recorded: Recorded
+    error: Undecodable
+
+
+Told = Sequence[Happened | Broken]
+
+
+class Unknown(NamedTuple):
+    """An event type that this release does not know: how often it was met, and where first and last."""
+
+    events: int
+    first_position: int
+    last_position: int
+
+
+@dataclass(slots=True)
+class UnknownTypes:
+    """Unknown event types by name. An event that is read again is not counted again."""
+
+    registry: Registry
+    types: dict[str, Unknown] = field(default_factory=dict)
+    position: int = 0
+
+    def note(self, events: Sequence[Recorded]) -> None:
+        """Looks at events in the order of the log."""
+        known = self.registry.event_types
+        for recorded in events:
+            if recorded.position <= self.position:
+                continue
+            found = known.get(recorded.type)
+            if found is not None and recorded.schema <= found[1].SCHEMA:
+                continue
+            name = recorded.type if found is None else f"{recorded.type} (schema {recorded.schema})"
+            if name not in self.types and len(self.types) >= KNOWN_TYPES:
+                name = "…"
+            seen = self.types.get(name, Unknown(0, recorded.position, 0))
+            self.types[name] = Unknown(seen.events + 1, seen.first_position, recorded.position)
+        if events:
+            self.position = max(self.position, events[-1].position)
+
+
+def count(models: ReadModels, registry: Registry, tracks: Iterable[Track], events: Sequence[Recorded]) -> None:
+    """Applies events, in the order of the log, to every track and writes what follows. Blocking.
+
+    Tracks move forward; one that fails gets its ``failure``. Raises ``Overtaken`` and ``Unavailable``, and then no
+    track has moved: the same events can be counted again.
+    """
+    if not events:
+        return
+    last = events[-1].position
+    due = [track for track in tracks if track.due(last)]
+    decoded = _decoded(registry, [track for track in due if track.projection.decodes], events)
+    bare = [] if all(track.projection.decodes for track in due) else [Happened(recorded, None) for recorded in events]
+    found = [(track, *_applied(track, decoded if track.projection.decodes else bare, last)) for track in due]
+    steps = [step for _, step, _ in found if step is not None]
+    try:
+        if steps:
+            models.advance(steps)
+    except (Overtaken, Unavailable):
+        raise
+    except Exception:
+        # The database refuses something of somebody: each alone, so that the others go on.
+        for track, step, failure in found:
+            refused = _count_alone(models, track, step) if step is not None else None
+            track.failure = refused or failure
+        return
+    for track, step, failure in found:
+        if step is not None:
+            track.position = step.position
+        track.failure = failure
+
+
+def _decoded(registry: Registry, tracks: Sequence[Track], events: Sequence[Recorded]) -> Told:
+    """The events that one of the tracks needs, each decoded once."""
+    if not tracks:
+        return ()
+    wanted: frozenset[str] | None = frozenset()
+    for track in tracks:
+        categories = track.projection.categories
+        wanted = None if wanted is None or categories is None else wanted | categories
+    start = min(track.position for track in tracks)
+    told: list[Happened | Broken] = []
+    decode = registry.decode
+    for recorded in events:
+        if recorded.position > start and (wanted is None or recorded.stream.category in wanted):
+            try:
+                told.append(Happened(recorded, decode(recorded)))
+            except Undecodable as error:
+                told.append(Broken(recorded, error))
+    return told
+
+
+def _applied(track: Track, told: Told, last: int) -> tuple[Progress | None, Failure | None]:
+    """What follows for a track from events up to ``last``, and where it fails if it does."""
+    projection, start = track.projection, track.position
+    apply, categories = projection.apply, projection.categories
+    end = last if track.upto is None else min(last, track.upto)
+    changes: list[tuple[int, Change]] = []
+    failure = None
+    for happened in told:
+        recorded = happened[0]
+        position = recorded.position
+        if position <= start or (categories is not None and recorded.stream.category not in categories):
+            continue
+        if position > end:
+            break
+        mark = len(changes)
+        try:
+            if isinstance(happened, Broken):
+                raise happened.error
+            for change in apply(happened):
+                changes.append((position, change))
+        except Exception as error:
+            # Whatever a projection raises, it concerns that projection and that event.
+            del changes[mark:]
+            failure = Failure(position, reason(error))
+            end = position - 1
+            break
+    step = Progress(projection.name, track.generation, start, end, changes) if end > start else None
+    return step, failure
+
+
+def _count_alone(models: ReadModels, track: Track, step: Progress) -> Failure | None:
+    """Advances one track by halves until the event is found whose changes are refused."""
+    try:
+        models.advance([step])
+    except (Overtaken, Unavailable):
+        raise
+    except Exception as error:
+        positions = sorted({position for position, _ in step.changes})
+        if len(positions) <= 1:
+            return _count_before(models, track, step, positions[0] if positions else step.position, error)
+        middle = positions[len(positions) // 2 - 1]
+        former = [change for change in step.changes if change[0] <= middle]
+        latter = [change for change in step.changes if change[0] > middle]
+        first = Progress(step.projection, step.generation, step.after, middle, former)
+        second = Progress(step.projection, step.generation, middle, step.position, latter)
+        return _count_alone(models, track, first) or _count_alone(models, track, second)
+    track.position = step.position
+    return None
+
+
+def _count_before(models: ReadModels, track: Track, step: Progress, failed: int, error: Exception) -> Failure:
+    if failed - 1 > step.after:
+        models.advance([step._replace(position=failed - 1, changes=())])
+        track.position = failed - 1
+    return Failure(failed, reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Why a projection was stopped, in one text."""
+    return f"{type(error).__name__}: {error}"[:REASON_LIMIT]
