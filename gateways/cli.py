@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateways import cli_log, cli_worldline
+from gateways import cli_doctor, cli_log, cli_projections, cli_worldline
 
 app = typer.Typer(
     name="comfyvn", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -12,7 +12,9 @@ app = typer.Typer(
     help="The backend of a visual-novel studio in which every change is an event.",
 )
 app.add_typer(cli_log.app, name="log")
+app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_worldline.app, name="worldline")
+app.command()(cli_doctor.doctor)
 
 
 def main() -> None:

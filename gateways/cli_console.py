@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, Protocol
 
 import orjson
 import typer
@@ -49,6 +49,14 @@ MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.INTERRUPTED: "stopped by Ctrl-C",
     ExitCode.BROKEN_PIPE: "whoever read the output went away",
 }
+
+
+
+class Report(Protocol):
+    """Told how far something long is, and at which rate per second where that is known."""
+
+    def __call__(self, done: int, total: int, rate: float | None = None, /) -> None: ...
+
 
 Data = Annotated[
     Path | None,
@@ -178,11 +186,11 @@ class _Defect(ComfyVNError):
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str) -> Iterator[Report]:
     """A bar on standard error while something long is done; ``report(done, total)``. Silent unless on a terminal."""
     console = err()
     if not console.is_terminal:
-        yield lambda done, total: None
+        yield lambda done, total, rate=None: None
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -191,8 +199,8 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, rate="")
 
-        def report(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
+        def report(done: int, total: int, rate: float | None = None) -> None:
+            speed = rate or bar.tasks[0].speed
             bar.update(task, completed=done, total=total or None, rate=f"{speed:,.0f}/s" if speed else "")
 
         yield report

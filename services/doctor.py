@@ -194,7 +194,7 @@ async def _read_side(models: ReadModels, head: int | None, findings: list[Findin
             findings.append(Finding(
                 f"projection {name}", "broken", f"Has counted {found.position}, but the log ends at {head}: it was "
                 "built from another log or from one that was restored to an older state.",
-                "Stop the server, remove the read database and start it again: it is built anew.", detail,
+                "`comfyvn projections rebuild` builds it anew.", detail,
             ))
         elif head is not None and head - found.position > LAG_EVENTS:
             findings.append(Finding(
