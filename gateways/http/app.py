@@ -1,0 +1,351 @@
+"""The HTTP door of a studio: one ASGI app. Declared doors are answered here; routers of their own go through FastAPI.
+
+A command must cost little, so the way from the socket to a declared door is short: the gate, one look-up, the door.
+FastAPI holds what is written as routes (uploads) and the life of the app.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from domain.errors import ComfyVNError, Denied, Invalid, NotFound
+from gateways.http import asyncapi, openapi, page, streams
+from gateways.http.asking import Locations
+from gateways.http.commands import command_doors
+from gateways.http.gate import Access, Gate, shared_with
+from gateways.http.health import Pulse, WorkerStatus, health_doors, product_version
+from gateways.http.hub import Hub
+from gateways.http.log import log_doors
+from gateways.http.metrics import Metrics
+from gateways.http.problems import (
+    Headers,
+    Reply,
+    broken,
+    encode,
+    method_not_allowed,
+    problem,
+    unknown_path,
+    wrong_fields,
+)
+from gateways.http.routing import Door, Doors
+from gateways.http.streams import stream_doors
+from gateways.http.views import view_doors
+from gateways.http.visit import ClientGone, Visit, single
+from services.studio import Studio
+
+SHARED_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+NO_STORE: Final = (b"cache-control", b"no-store")
+CLOSED_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
+
+log = structlog.get_logger("http")
+
+
+def create_app(
+    studio: Studio, *, access: Access, worker_status: WorkerStatus | None = None, hub: Hub | None = None
+) -> StudioApp:
+    """The app of a studio. ``worker_status`` tells /status about the worker process.
+
+    Call ``app.begin_closing()`` when the server is told to end: streams are told to resume, and the server needs not
+    wait for them.
+    """
+    return StudioApp(studio, access=access, worker_status=worker_status, hub=hub or Hub(studio.log))
+
+
+class StudioApp(FastAPI):
+    """The ASGI app. Requests for declared doors never enter FastAPI's own stack."""
+
+    def __init__(
+        self, studio: Studio, *, access: Access, worker_status: WorkerStatus | None, hub: Hub
+    ) -> None:
+        @asynccontextmanager
+        async def life(_: FastAPI) -> AsyncIterator[None]:
+            hub.start()
+            try:
+                yield
+            finally:
+                await self.close()
+
+        super().__init__(title="ComfyVN", version=product_version(), openapi_url=None, docs_url=None, redoc_url=None,
+                         lifespan=life)
+        settings = studio.settings
+        self.studio = studio
+        self.hub = hub
+        self.metrics = Metrics()
+        self.pulse = Pulse(studio)
+        self.gate = Gate(access, host=settings.host, allowed_hosts=settings.allowed_hosts,
+                         allowed_origins=settings.allowed_origins)
+        self.state.studio = studio
+        self.state.locations = Locations(studio.registry)
+        self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
+        self._page: Reply | None = None
+        self._documents: dict[str, Reply] = {}
+        self.doors = Doors([
+            Door("GET", "/", answer=self._index, open=True),
+            Door("GET", "/openapi.json", answer=self._openapi, open=True),
+            Door("GET", "/asyncapi.json", answer=self._asyncapi, open=True),
+            *command_doors(studio, self.state.locations, self.metrics),
+            *view_doors(studio),
+            *log_doors(studio),
+            *stream_doors(studio, hub, self.metrics),
+            *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),
+        ])
+        uploads = _uploads(studio)
+        if uploads is not None:
+            self.include_doors(uploads)
+
+    def include_doors(self, router: APIRouter) -> None:
+        """Adds a router whose routes stand beside the declared doors."""
+        self.include_router(router)
+        for path, operations in super().openapi().get("paths", {}).items():
+            for method in operations:
+                if self.doors.find(method.upper(), path).door is None:
+                    self.doors.add(Door(method.upper(), path, stream=self._routed))
+
+    def begin_closing(self) -> None:
+        """Tells every stream to resume elsewhere; call it from the loop when the server is told to end."""
+        self.hub.begin_closing()
+
+    async def close(self) -> None:
+        """Ends what the app has started."""
+        await self.hub.close()
+        self.pulse.close()
+
+    # --- ASGI -------------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _http(self, scope: Any, receive: Any, send: Any) -> None:
+        visit = Visit(scope, receive, self._request_id(scope["headers"]), self.studio.settings.body_limit)
+        watched = _Watched(send)
+        method, route = scope["method"], "-"
+        try:
+            found = self.doors.find(method, scope["path"])
+            door = found.door
+            if door is not None:
+                route = door.path
+            self._admit(visit, door)
+            visit.path = found.path
+            if door is None:
+                reply = self._nowhere(visit, method, found.allowed)
+            elif door.answer is not None:
+                reply = await door.answer(visit)
+            else:
+                assert door.stream is not None
+                scope["comfyvn.visit"] = visit
+                await door.stream(visit, watched)
+                self.metrics.requested(method, route, watched.status)
+                return
+        except ComfyVNError as error:
+            reply = problem(error, visit.request_id)
+        except ClientGone:
+            return
+        except Exception:
+            reply = self._broken(visit, method, route)
+        if watched.status:
+            raise RuntimeError("an answer broke off") from None
+        self.metrics.requested(method if route != "-" else "-", route, reply.status)
+        await _answer(send, visit, reply, method)
+
+    def _admit(self, visit: Visit, door: Door | None) -> None:
+        scope = visit.scope
+        host = self.gate.check_host(scope["headers"])
+        origin = visit.header(b"origin")
+        if origin is not None and self.gate.check_origin(origin, host):
+            visit.shared = shared_with(origin)
+        if scope.get("method") == "OPTIONS" and visit.shared:
+            return
+        authorization = visit.header(b"authorization")
+        if door is not None and door.open and authorization is None:
+            return
+        in_query = None
+        if authorization is None and scope["path"].startswith("/events/"):
+            in_query = dict(visit.parameters()).get("access_token")
+        visit.grant = self.gate.check_token(authorization, in_query)
+
+    def _nowhere(self, visit: Visit, method: str, allowed: tuple[str, ...]) -> Reply:
+        path = visit.scope["path"]
+        if method == "OPTIONS" and visit.shared:
+            return Reply(204, b"", self.gate.preflight(dict(visit.scope["headers"])))
+        if allowed:
+            raise method_not_allowed(method, allowed)
+        raise unknown_path(path)
+
+    def _broken(self, visit: Visit, method: str, route: str) -> Reply:
+        error_id = secrets.token_hex(6)
+        log.exception("request_failed", error_id=error_id, request_id=visit.request_id, method=method, route=route)
+        return broken(visit.request_id, error_id)
+
+    async def _websocket(self, scope: Any, receive: Any, send: Any) -> None:
+        visit = Visit(scope, receive, self._request_id(scope["headers"]), self.studio.settings.body_limit)
+        watched = _Watched(send)
+        try:
+            message = await receive()
+            if message["type"] != "websocket.connect":
+                return
+            self._admit(visit, None)
+            if scope["path"] != "/events/ws":
+                raise unknown_path(scope["path"])
+            await streams.websocket(self.studio, self.hub, self.metrics, visit, watched)
+        except ComfyVNError as error:
+            await _refuse_websocket(scope, send, visit, problem(error, visit.request_id))
+        except Exception:
+            reply = self._broken(visit, "WS", "/events/ws")
+            if watched.status:
+                await send({"type": "websocket.close", "code": 1011, "reason": "internal_error"})
+            else:
+                await _refuse_websocket(scope, send, visit, reply)
+
+    def _request_id(self, headers: list[tuple[bytes, bytes]]) -> str:
+        for name, value in headers:
+            if name == b"x-request-id" and _REQUEST_ID.match(value):
+                return str(value.decode())
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+    # --- routes that are written as FastAPI routes --------------------------------------------------------------------
+
+    async def _routed(self, visit: Visit, send: Any) -> None:
+        headers = [(name, value) for name, value in (*SHARED_HEADERS, (b"x-request-id", visit.request_id.encode()))]
+
+        async def decorated(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                added = [one for one in (*headers, NO_STORE, CLOSED_POLICY) if one[0] not in present]
+                message["headers"] = [*message["headers"], *added, *visit.shared]
+            await send(message)
+
+        try:
+            await super().__call__(visit.scope, visit.receive, decorated)
+        except HTTPException as error:
+            raise _said(error) from error
+        except RequestValidationError as error:
+            raise _unfit_request(error) from error
+        except ClientDisconnect as error:
+            raise ClientGone from error
+
+    def build_middleware_stack(self) -> Any:
+        """Nothing that answers errors in its own words: they come out, and the app answers them."""
+        return AsyncExitStackMiddleware(self.router)
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def openapi(self) -> dict[str, Any]:
+        """The document of every door."""
+        return openapi.document(self.studio.registry, self.doors.all, super().openapi(), product_version())
+
+    async def _openapi(self, visit: Visit) -> Reply:
+        return self._document("openapi", visit, self.openapi)
+
+    async def _asyncapi(self, visit: Visit) -> Reply:
+        return self._document("asyncapi", visit, lambda: asyncapi.document(self.studio.registry, product_version()))
+
+    def _document(self, name: str, visit: Visit, make: Any) -> Reply:
+        single(visit.parameters(), frozenset())
+        if name not in self._documents:
+            self._documents[name] = Reply(200, encode(make()))
+        return self._documents[name]
+
+    async def _index(self, visit: Visit) -> Reply:
+        if self._page is None:
+            self._page = page.index(self.doors.all, product_version())
+        return self._page
+
+    def _routes(self) -> list[str]:
+        return [*sorted(f"{door.method} {door.path}" for door in self.doors.all), "WS /events/ws"]
+
+
+class _Watched:
+    """``send``, with a memory of the status that went out."""
+
+    __slots__ = ("send", "status")
+
+    def __init__(self, send: Any) -> None:
+        self.send = send
+        self.status = 0
+
+    async def __call__(self, message: Any) -> None:
+        if not self.status:
+            self.status = message.get("status", 101)
+        await self.send(message)
+
+
+async def _answer(send: Any, visit: Visit, reply: Reply, method: str) -> None:
+    headers = _headers(visit, reply)
+    if reply.status not in (204, 304):
+        headers.append((b"content-type", reply.media))
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+
+
+def _headers(visit: Visit, reply: Reply) -> list[tuple[bytes, bytes]]:
+    headers = [(b"x-request-id", visit.request_id.encode()), *SHARED_HEADERS, *reply.headers, *visit.shared]
+    named = {name for name, _ in reply.headers}
+    if b"cache-control" not in named:
+        headers.append(NO_STORE)
+    if b"content-security-policy" not in named:
+        headers.append(CLOSED_POLICY)
+    return headers
+
+
+async def _refuse_websocket(scope: Any, send: Any, visit: Visit, reply: Reply) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": streams.POLICY, "reason": "refused"})
+        return
+    headers: Headers = [*_headers(visit, reply), (b"content-type", reply.media)]
+    await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": reply.body})
+
+
+def _said(error: HTTPException) -> ComfyVNError:
+    """An error of FastAPI or Starlette in our own words."""
+    kinds: dict[int, tuple[type[ComfyVNError], str]] = {
+        401: (Denied, "unauthenticated"), 403: (Denied, "denied"), 404: (NotFound, "unknown_path"),
+        405: (Invalid, "method_not_allowed"), 413: (Invalid, "body_too_large"),
+        415: (Invalid, "unsupported_media_type"), 422: (Invalid, "invalid_fields"),
+    }
+    kind, code = kinds.get(error.status_code, (Invalid, "invalid"))
+    allowed = [one.strip() for one in (error.headers or {}).get("allow", "").split(",") if one.strip()]
+    return kind(str(error.detail), error=code, detail={"allowed": allowed} if allowed else {})
+
+
+def _unfit_request(error: RequestValidationError) -> ComfyVNError:
+    fields = [
+        {"path": "/".join(str(part) for part in one["loc"])[:400], "message": str(one["msg"])[:300]}
+        for one in error.errors()[:50]
+    ]
+    return wrong_fields("The request", "invalid_fields", fields or [{"path": "", "message": "it does not fit"}])
+
+
+def _uploads(studio: Studio) -> APIRouter | None:
+    """The router of uploads, which is a file of its own."""
+    if importlib.util.find_spec("gateways.http.uploads") is None:
+        return None
+    router: APIRouter = importlib.import_module("gateways.http.uploads").router(studio)
+    return router

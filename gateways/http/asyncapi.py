@@ -1,0 +1,126 @@
+"""The AsyncAPI 3.0 document of the event stream, made from the registry: channels, operations, and every event."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from gateways.http.openapi import COMPONENTS, NAME, REF, about
+from services.registry import Registry
+
+HEADERS: Final[dict[str, Any]] = {
+    "type": "object", "description": "CloudEvents 1.0 attributes in binary mode, and who asked why.",
+    "properties": {
+        "ce-specversion": {"const": "1.0"}, "ce-id": {"type": "string"}, "ce-type": {"type": "string"},
+        "ce-source": {"type": "string"}, "ce-time": {"type": "string", "format": "date-time"},
+        "ce-subject": {"type": "string"},
+    },
+}
+
+_CONTROL: Final[dict[str, Any]] = {
+    "name": "control", "title": "A word about the stream itself", "contentType": "application/json",
+    "summary": "Only on the WebSocket; an event always has a `position` and an `id`, this never has an `id`.",
+    "payload": {
+        "type": "object", "required": ["control"],
+        "properties": {
+            "control": {"enum": ["heartbeat", "resume", "problem"]}, "position": {"type": "integer"},
+            "after": {"type": "integer", "description": "Connect again with this as `after`."},
+            "reason": {"type": "string"}, "problem": {"type": "object"},
+        },
+    },
+}
+
+
+def document(registry: Registry, version: str) -> dict[str, Any]:
+    """The whole document."""
+    events = {name: event for name, (_, event) in sorted(registry.event_types.items())}
+    listed = [(one, "serialization") for one in events.values()]
+    _, definitions = models_json_schema(listed, ref_template=REF + "{model}")  # type: ignore[arg-type]
+    schemas = definitions.get("$defs", {}) | {"EventLine": COMPONENTS["EventLine"]}
+    lines = {f"{name}Line": _line(name, about(event)) for name, event in events.items()}
+    bodies = {name: _body(name, about(event)) for name, event in events.items()}
+    filters = {"query": {"$ref": f"{REF}Filters"}}
+    schemas["Filters"] = {
+        "type": "object", "properties": {
+            **{name: {"type": "string", "description": "Names separated by commas."}
+               for name in ("project", "worldline", "category", "id", "event")},
+            "after": {"type": "integer", "minimum": 0, "description": "Start after this position."},
+        },
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "ComfyVN events", "version": version,
+            "description": "Every change of a studio, in the order in which it happened.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "sse": {
+                "address": "/events/sse", "title": "Server-sent events",
+                "description": "`id` is the position; resume with Last-Event-ID. `event: resume` asks to come again.",
+                "bindings": {"http": {}}, "messages": _all(lines),
+            },
+            "ws": {
+                "address": "/events/ws", "title": "WebSocket, one event per message",
+                "description": "A text message with filters replaces them; `after` in it moves the position.",
+                "bindings": {"ws": filters},
+                "messages": _all(lines) | {name: {"$ref": f"#/components/messages/{name}"}
+                                           for name in ("control", "filters")},
+            },
+            "nats": {
+                "address": "vn.{project}.{worldline}.{category}.{id}", "title": "The log itself, on NATS JetStream",
+                "description": "One subject per aggregate; what does not branch has the worldline `-`.",
+                "parameters": {name: {"description": text} for name, text in (
+                    ("project", "Name of a project."), ("worldline", "Name of a worldline, or `-`."),
+                    ("category", "One of: " + ", ".join(sorted(registry.contexts)) + "."),
+                    ("id", "Id of the aggregate."),
+                )},
+                "messages": _all(bodies),
+            },
+        },
+        "operations": {
+            "followBySse": _send("sse", lines), "followByWebSocket": _send("ws", [*lines, "control"]),
+            "followByNats": _send("nats", bodies),
+            "changeFilters": {
+                "action": "receive", "channel": {"$ref": "#/channels/ws"},
+                "messages": [{"$ref": "#/channels/ws/messages/filters"}],
+            },
+        },
+        "components": {
+            "messages": {
+                **lines, **bodies, "control": _CONTROL,
+                "filters": {"name": "filters", "contentType": "application/json",
+                            "payload": {"$ref": f"{REF}Filters"}},
+            },
+            "schemas": schemas | {"Name": NAME},
+        },
+    }
+
+
+def _all(messages: Any) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
+
+
+def _send(channel: str, messages: Any) -> dict[str, Any]:
+    return {
+        "action": "send", "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in messages],
+    }
+
+
+def _line(name: str, summary: str) -> dict[str, Any]:
+    return {
+        "name": name, "title": name, "summary": summary, "contentType": "application/json",
+        "payload": {"allOf": [{"$ref": f"{REF}EventLine"}, {
+            "type": "object", "properties": {"type": {"const": name}, "data": {"$ref": f"{REF}{name}"}},
+        }]},
+    }
+
+
+def _body(name: str, summary: str) -> dict[str, Any]:
+    return {
+        "name": name, "title": name, "summary": summary, "contentType": "application/json",
+        "headers": HEADERS, "payload": {"$ref": f"{REF}{name}"},
+    }
