@@ -219,3 +219,27 @@ def nats_cluster(_nats_cluster: Cluster) -> Cluster:
     asyncio.run(forget_everything(_nats_cluster.urls))
     _nats_cluster.stream = f"TEST{next(_numbers)}"
     return _nats_cluster
+
+
+@contextlib.contextmanager
+def plain_server(folder: Path, config: str) -> Iterator[str]:
+    """A nats-server with a configuration of its own; gives its URL (without credentials)."""
+    (port,) = free_ports(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nats.conf").write_text(f'listen: "127.0.0.1:{port}"\nlog_file: "{folder}/log"\n{config}\n')
+    process = subprocess.Popen(
+        [str(find_binary()), "-c", str(folder / "nats.conf")], start_new_session=True, preexec_fn=die_with_parent,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: _listens(port))
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import aclosing
-from itertools import count
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from fixtures_nats import Cluster, Server
+from log_words import event, events, everything, stream, taken
 
 from adapters.memory.log import MemoryLog
 from adapters.nats.log import JetStreamLog
 from domain.errors import Invalid
-from domain.ports import Commit, Conflict, Log, Proposed, Recorded, Stream
-
-_numbers = count(1)
+from domain.ports import Commit, Conflict, Log, Recorded, Stream
 
 
 class Home:
@@ -53,39 +50,6 @@ def home(request: pytest.FixtureRequest) -> Home:
     if request.param == "memory":
         return Home(None)
     return Home(request.getfixturevalue(f"nats_{request.param}"))
-
-
-def stream(name: str = "opening", project: str = "demo", category: str = "scene") -> Stream:
-    return Stream(project, "main", category, name)
-
-
-def event(version: int = 1, **changes: Any) -> Proposed:
-    number = next(_numbers)
-    proposed = Proposed(
-        "SceneOpened", 1, b'{"title":"Harbour"}', f"event-{number}", version, "2026-01-02T03:04:05.678Z", "author",
-        f"command-{number}", "request", f"correlation-{number}", "",
-    )
-    return proposed._replace(**changes)
-
-
-def events(number: int, start: int = 1) -> tuple[Proposed, ...]:
-    return tuple(event(start + index) for index in range(number))
-
-
-async def everything(log: Log, **options: Any) -> list[Recorded]:
-    return [one async for batch in log.read(**options) for one in batch]
-
-
-async def taken(source: AsyncIterator[list[Recorded]], number: int) -> list[Recorded]:
-    """The first so many events of a stream of batches, which is closed then."""
-    found: list[Recorded] = []
-    async with aclosing(source) as batches:  # type: ignore[type-var]
-        async for batch in batches:
-            assert batch, "an empty batch tells nothing"
-            found += batch
-            if len(found) >= number:
-                break
-    return found
 
 
 # --- appending --------------------------------------------------------------------------------------------------------
