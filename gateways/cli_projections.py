@@ -136,13 +136,13 @@ async def verified(studio: Any, names: tuple[str, ...] | list[str] = ()) -> list
 
 
 def digests(compared: list[Verified]) -> Table:
-    """Both digests of every table, side by side."""
+    """The digests of every table side by side, as much of each as fits; ``--json`` has them whole."""
     table = Table(box=None, header_style="dim")
     for column in ("table", "live", "built anew from the log", ""):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for one in compared:
         sign = "[green]equal[/]" if one.equal else f"[bold red]differs[/] {escape(one.error)}"
-        table.add_row(one.table, one.live[:32], one.rebuilt[:32], sign)
+        table.add_row(one.table, one.live[:24], one.rebuilt[:24], sign)
     return table
 
 

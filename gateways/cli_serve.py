@@ -46,18 +46,14 @@ def serve(
             emit({"ready": True, **asdict(ready)})
             return
         console = out()
-        console.print(f"ComfyVN serves [bold]{escape(str(settings.data))}[/] at [bold cyan]{ready.url}[/]")
-        console.print(f"  [dim]documentation {ready.url}/docs · log {ready.log} · read side {ready.read_side} · "
+        console.print(f"ComfyVN serves [bold]{escape(ready.data)}[/] at [bold cyan]{ready.url}[/]")
+        console.print(f"  [dim]log {ready.log} · read side {ready.read_side} · every door {ready.url}/ · "
                       "Ctrl-C ends it[/]")
 
-    settings: Settings
+    async def working() -> None:
+        await serving.serve(loud_settings(data, host=host, port=port), worker=worker, told=told)
 
-    async def work() -> None:
-        nonlocal settings
-        settings = loud_settings(data, host=host, port=port)
-        await serving.serve(settings, worker=worker, told=told)
-
-    run(work, as_json=as_json, loop=uvloop.new_event_loop)
+    run(working, as_json=as_json, loop=uvloop.new_event_loop)
 
 
 def work(

@@ -17,10 +17,11 @@ import uvicorn
 from pydantic import SecretStr
 
 from domain.errors import Refused, Remedy, Unavailable
-from gateways.http.app import create_app
+from gateways.http.app import StudioApp, create_app
+from gateways.http.gate import Access, OpenAccess
 from services.bootstrap import Opened, open_everything
 from services.settings import Settings
-from services.supervisor import Child, run_until_told, statuses
+from services.supervisor import Child, run_until_told
 
 GRACE_SECONDS: Final = 3
 """How long open requests and streams may go on once the server is told to end."""
@@ -71,6 +72,20 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
+def guard(host: str, access: Access) -> None:
+    """Raises ``Refused`` for a door that others can reach while there is no token to open it with."""
+    if is_loopback(host):
+        return
+    raise Refused(
+        f"Others can reach {host}, and there is no token yet.", error="token_needed",
+        remediation=[
+            Remedy("Make one: `comfyvn token create --name NAME --scope '*'`.", "create_token"),
+            Remedy("Or listen on this machine alone: --host 127.0.0.1.", "set_host"),
+        ],
+        detail={"host": host},
+    )
+
+
 def address_of(listening: socket.socket) -> str:
     """The URL at which a bound socket is reached from this machine."""
     host, port = listening.getsockname()[:2]
@@ -83,6 +98,7 @@ class Ready:
     """A server that answers. ``log`` and ``read_side`` say which kind: embedded or outside, sqlite or postgresql."""
 
     url: str
+    data: str
     host: str
     port: int
     pid: int
@@ -103,10 +119,11 @@ async def serve(settings: Settings, *, worker: bool, told: Callable[[Ready], Non
 async def _serve(settings: Settings, worker: bool, told: Callable[[Ready], None]) -> None:
     with contextlib.closing(bound(settings.host, settings.port)) as listening:
         async with open_everything(settings, role="server", projecting=False) as opened:
-            await _guard(settings, opened)
-            children = [Child("worker", worker_command(settings), worker_environment(settings))] if worker else []
-            app = create_app(opened.studio, children=lambda: statuses(children))
-            async with _beside([child.run() for child in children]), _door(app, settings, listening) as door:
+            access = OpenAccess()
+            guard(settings.host, access)
+            child = Child("worker", worker_command(settings), worker_environment(settings))
+            app = create_app(opened.studio, access=access, worker_status=child.told if worker else None)
+            async with _beside([child.run()] if worker else []), _door(app, settings, listening) as door:
                 ready = _ready(settings, opened, listening, worker)
                 opened.announce(ready.url, asdict(ready))
                 told(ready)
@@ -117,7 +134,7 @@ async def _serve(settings: Settings, worker: bool, told: Callable[[Ready], None]
 
 
 @contextlib.asynccontextmanager
-async def _door(app: Any, settings: Settings, listening: socket.socket) -> AsyncIterator[asyncio.Future[None]]:
+async def _door(app: StudioApp, settings: Settings, listening: socket.socket) -> AsyncIterator[asyncio.Future[None]]:
     """The HTTP door, open; at the end it finishes what is under way within the grace and closes."""
     server = _Server(uvicorn.Config(
         app, http="httptools", log_config=None, access_log=False, server_header=False,
@@ -128,6 +145,7 @@ async def _door(app: Any, settings: Settings, listening: socket.socket) -> Async
         await _opened(server, serving)
         yield asyncio.shield(serving)
     finally:
+        app.begin_closing()
         server.should_exit = True
         await serving
 
@@ -173,7 +191,8 @@ def _text(value: Any) -> str:
 def _ready(settings: Settings, opened: Opened, listening: socket.socket, worker: bool) -> Ready:
     database = settings.database_url.get_secret_value() if settings.database_url else "sqlite"
     return Ready(
-        address_of(listening), settings.host, listening.getsockname()[1], os.getpid(), worker,
+        address_of(listening), str(settings.data.absolute()), settings.host,
+        listening.getsockname()[1], os.getpid(), worker,
         "outside" if settings.nats_servers else "embedded",
         database.partition(":")[0].partition("+")[0],
     )

@@ -16,7 +16,8 @@ from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
 from adapters.files.lock import FolderLock, Holder, Role, in_use
-from adapters.nats.embedded import EmbeddedServer, read_details
+from adapters.nats.embedded import EmbeddedServer
+from adapters.nats.leftover import read_details
 from adapters.nats.log import JetStreamLog
 from adapters.sql.read_models import SqlReadModels
 from domain.errors import NotFound, Refused, Remedy, Unavailable

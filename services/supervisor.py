@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, Literal
@@ -51,6 +51,10 @@ class Child:
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False
+
+    def told(self) -> dict[str, Any]:
+        """The child as ``/status`` shows it."""
+        return asdict(self.status)
 
     async def run(self) -> None:
         """Keeps the child running until cancelled, then ends it."""
@@ -147,12 +151,3 @@ async def _told_to_end(*, with_parent: bool) -> str:
         watching = asyncio.create_task(watch())
         told.add_done_callback(lambda _: watching.cancel())
     return await told
-
-
-def statuses(children: Sequence[Child]) -> list[dict[str, Any]]:
-    """The children as ``/status`` shows them."""
-    return [
-        {"name": child.status.name, "state": child.status.state, "pid": child.status.pid, "since": child.status.since,
-         "restarts": child.status.restarts, "last_exit": child.status.last_exit}
-        for child in children
-    ]
