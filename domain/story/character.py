@@ -13,7 +13,7 @@ CATEGORY = "character"
 
 Spec = Literal["chara_card_v1", "chara_card_v2", "chara_card_v3"]
 
-CARD_BYTES: Final = 768 * 1024
+CARD_BYTES: Final = 640 * 1024
 """Largest card as compact JSON: one event must be able to carry it."""
 
 NAME_LIMIT: Final = 200

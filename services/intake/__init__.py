@@ -1,0 +1,1 @@
+"""Files from elsewhere: read carefully, refused clearly, taken in whole or not at all."""
