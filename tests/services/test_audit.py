@@ -341,7 +341,8 @@ def test_the_chain_is_the_same_however_the_audit_was_interrupted(tmp_path: Path)
         start = len(growing.events)
         asyncio.run(growing.load(history(2000)[start : start + dice.randint(1, 400)]))
         if parts.chain.exists():  # a crash: some bytes of the last write did not reach the disk, or were not synced
-            at_least = 32 * max((Checkpoint.of(line) or pytest.fail("no checkpoint")).position for line in parts.statements())
+            signed = [one for line in parts.statements() if (one := Checkpoint.of(line)) is not None]
+            at_least = 32 * max(one.position for one in signed)
             content = parts.chain.read_bytes()
             content = content[: max(at_least, len(content) - dice.randint(0, 100))]
             parts.chain.write_bytes(content + bytes(dice.randint(0, 99)))
