@@ -1,0 +1,71 @@
+"""`make bench`: every figure beside its peer or limit, measured in one interleaved run on real servers.
+
+    python -m tests.bench [--quick] [--only NAME …] [--million] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from tests.bench import doors, logs, models
+from tests.bench.figures import Figure, as_json, milliseconds, table
+from tests.bench.peers import fsync_probe
+
+FIGURES: dict[str, Callable[[Path, bool], Iterable[Figure]]] = {
+    "append": logs.append_figures,
+    "open": logs.open_figures,
+    "http": doors.command_figures,
+    "fork": doors.fork_figures,
+    "travel": doors.travel_figures,
+    "streams": doors.stream_figures,
+    "rebuild": models.rebuild_figures,
+}
+"""Name of a group -> what measures it, given a scratch folder and whether to be quick."""
+
+
+def main() -> int:
+    """Measures, prints the table, and says plainly what fell short; the exit code is 0 all the same."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer events and rounds; figures scatter more")
+    parser.add_argument("--only", nargs="+", choices=[*FIGURES, "million"], help="these groups alone")
+    parser.add_argument("--million", action="store_true", help="also rebuild from 1,000,000 events and watch the memory")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    options = parser.parse_args()
+    console = Console()
+    chosen = options.only or [*FIGURES]
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="comfyvn-bench-") as scratch:
+        probe = fsync_probe(Path(scratch))
+        machine = {"cores": os.cpu_count(), "python": platform.python_version(), "fdatasync_seconds": probe,
+                   "load": os.getloadavg()[0]}
+        console.print(f"{machine['cores']} cores, Python {machine['python']}, fdatasync p50 {milliseconds(probe)}, "
+                      f"load {machine['load']:.1f}. Compare ratios, not absolute times.")
+        groups = {**FIGURES, "million": models.million_figures}
+        if options.million and "million" not in chosen:
+            chosen = [*chosen, "million"]
+        for name in chosen:
+            folder = Path(scratch) / name
+            folder.mkdir()
+            with console.status(f"measuring {name} …"):
+                found = list(groups[name](folder, options.quick))
+            figures += found
+            table(found, console)
+    short = [figure.name for figure in figures if figure.reached is False]
+    console.print(f"{sum(figure.reached is True for figure in figures)} reached, {len(short)} short"
+                  + (f": {'; '.join(short)}" if short else "."))
+    if options.json:
+        options.json.write_bytes(orjson.dumps(as_json(figures, machine), option=orjson.OPT_INDENT_2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
