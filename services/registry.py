@@ -16,11 +16,13 @@ import commands.story.character
 import commands.story.scene
 import commands.story.worldline
 import commands.studio.asset
+import commands.trust.policy
 import domain.operations.ledger
 import domain.story.character
 import domain.story.scene
 import domain.story.worldline
 import domain.studio.asset
+import domain.trust.policy
 import projections.boards.project
 import projections.boards.timeline
 import projections.operations.ledger
@@ -29,6 +31,7 @@ import projections.story.scene
 import projections.story.worldline
 import projections.studio.asset
 import projections.studio.provenance
+import projections.trust.policy
 from commands.declaration import Asking
 from domain.context import Context
 from domain.ports import Recorded
@@ -44,6 +47,7 @@ CONTEXTS: Final = (
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
+    (domain.trust.policy, commands.trust.policy, projections.trust.policy),
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
