@@ -30,7 +30,7 @@ ATTEMPTS: Final = 40
 CACHED: Final = 4096
 """Aggregates kept folded in memory."""
 
-REMEMBERED: Final = 256
+REMEMBERED: Final = 64
 """Newest commands of an aggregate that its folded state remembers; older ones are found through ``Receipts``."""
 
 SNAPSHOT_EVERY: Final = 50
