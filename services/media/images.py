@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from services.media.rendering import Made, Piece, Unrenderable
+from services.media.rendering import RECIPES, Made, Piece, Unrenderable
 
-RECIPE: Final = "image.1"
 SIZES: Final = (512, 256)
 PIXEL_LIMIT: Final = 100_000_000
 """Most pixels of a picture that is decoded; beyond that a small file can unpack to gigabytes."""
@@ -55,7 +54,7 @@ def _render(path: str) -> Made:
     for size in SIZES:
         picture.thumbnail((size, size), Image.Resampling.LANCZOS)
         pieces.append(_encoded(str(size), picture))
-    return Made(RECIPE, tuple(reversed(pieces)), measures)
+    return Made(RECIPES["image"], tuple(reversed(pieces)), measures)
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -17,6 +17,9 @@ SECONDS: Final = 60.0
 MEMORY: Final = 2 * 2**30
 """Most address space of the rendering process in bytes, where the system can limit it."""
 
+RECIPES: Final = {"image": "image.1", "audio": "sound.1", "video": "video.1"}
+"""How previews of a kind are made; the number grows when the same file would look different."""
+
 FILES_EACH: Final = 200
 """Files after which the process is replaced, so that nothing that leaks grows for ever."""
 

@@ -17,9 +17,8 @@ from typing import IO, Any, Final, NamedTuple
 
 from PIL import Image, ImageDraw
 
-from services.media.rendering import Made, Piece, Unrenderable
+from services.media.rendering import RECIPES, Made, Piece, Unrenderable
 
-RECIPE: Final = "sound.1"
 BUCKETS: Final = 1024
 """Stretches that a sound is cut into, each with its lowest and its highest sample."""
 
@@ -61,7 +60,7 @@ def render(path: str) -> Made:
         "duration_ms": told.frames * 1000 // told.rate, "sample_rate": told.rate, "channels": told.channels,
         "bits": told.bits, "frames": told.frames,
     }
-    return Made(RECIPE, (*pieces, Piece("peaks", "application/json", 0, 0, body)), measures)
+    return Made(RECIPES["audio"], (*pieces, Piece("peaks", "application/json", 0, 0, body)), measures)
 
 
 def _header(file: IO[bytes]) -> Format:

@@ -1,0 +1,10 @@
+"""The processes of this release: one line each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.processes import previews
+from services.processes.declaration import Process
+
+PROCESSES: Final[tuple[Process, ...]] = (previews.PROCESS,)
