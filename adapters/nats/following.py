@@ -34,9 +34,10 @@ BATCH: Final = 1000
 class Tail:
     """The newest events without holes: everything after ``floor`` and up to ``end``."""
 
-    def __init__(self, connection: Connection, reader: Reader) -> None:
+    def __init__(self, connection: Connection, reader: Reader, subjects: str) -> None:
         self.connection = connection
         self.reader = reader
+        self.subjects = subjects
         self.floor = 0
         self.end = 0
         self._events: deque[Recorded] = deque()
@@ -85,7 +86,7 @@ class Tail:
         async with self._started:
             if self._task is not None:
                 return
-            await self.connection.raw_subscribe(f"live.{wire.EVERYTHING}", self._take)
+            await self.connection.raw_subscribe(f"live.{self.subjects}", self._take)
             await self.connection.flush()
             self.connection.back.append(self._news.set)
             self.floor = self.end = await self.reader.head()
@@ -131,7 +132,7 @@ class Tail:
 
     async def _catch_up(self, upto: int) -> None:
         if upto > self.end:
-            async for batch in self.reader.everything(self.end, upto, wire.EVERYTHING, BATCH):
+            async for batch in self.reader.everything(self.end, upto, self.subjects, BATCH):
                 for one in batch:
                     self._keep(one)
                 self._announce()

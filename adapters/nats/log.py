@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from adapters.nats import connection as connections
+from adapters.nats import loading, wire
 from adapters.nats import stream as streams
-from adapters.nats import wire
 from adapters.nats.commits import GroupCommit
 from adapters.nats.connection import Connection, Lost, Unanswered
 from adapters.nats.following import Tail
@@ -47,28 +47,30 @@ class JetStreamLog:
     ) -> None:
         self.connection = connection
         self.name: str = info.config["name"]
+        self.subjects: str = info.config["subjects"][0]
         self.replicas = info.replicas
         self.event_limit = event_limit
         self.sync_interval: str | None = None
         self._reader = Reader(
-            connection, self.name, replicated=info.replicas > 1, patience_seconds=patience_seconds
+            connection, self.name, self.subjects, replicated=info.replicas > 1, patience_seconds=patience_seconds
         )
         self._commits = GroupCommit(
             Publisher(connection, self._reader), event_limit=event_limit, patience_seconds=patience_seconds
         )
-        self._tail = Tail(connection, self._reader)
+        self._tail = Tail(connection, self._reader, self.subjects)
 
     @classmethod
     async def connect(
         cls, servers: Sequence[str], *, stream: str = "COMFYVN", replicas: int | None = None, event_limit: int = 2**20,
-        patience_seconds: float | None = None,
+        patience_seconds: float | None = None, subjects: str = wire.SUBJECTS,
     ) -> JetStreamLog:
         """Connects and makes or checks the stream.
 
         ``servers`` are URLs with their credentials (``nats://TOKEN@host:port``). ``replicas`` of ``None`` means 3 on a
         cluster, else 1. ``event_limit`` is the largest event body in bytes; what the server's ``max_payload`` does not
         allow is not promised. ``patience_seconds`` is how long a command or a read waits for a log that is away:
-        by default 10, and 20 on a cluster, which may need that long to choose a new leader.
+        by default 10, and 20 on a cluster, which may need that long to choose a new leader. ``subjects`` is what the
+        stream stores: other logs than the studio's take other ones of five tokens, and have no snapshots.
 
         Raises ``Unavailable`` when no server answers, it is too old or has no JetStream, and ``Invalid`` when the
         stream that is there cannot hold a log.
@@ -77,7 +79,8 @@ class JetStreamLog:
         try:
             limit = min(event_limit, connection.max_payload - wire.HEADER_ROOM)
             info = await streams.ensure(
-                connection, stream, replicas=replicas, limit=limit + wire.HEADER_ROOM, seconds=patience_seconds or 20
+                connection, stream, subjects, replicas=replicas, limit=limit + wire.HEADER_ROOM,
+                seconds=patience_seconds or 20,
             )
             if patience_seconds is None:
                 patience_seconds = 20.0 if info.replicas > 1 else 10.0
@@ -110,6 +113,12 @@ class JetStreamLog:
 
     async def append(self, commits: Sequence[Commit]) -> tuple[int, ...]:
         return await self._commits.append(commits)
+
+    async def load(self, events: Sequence[Recorded]) -> None:
+        await loading.load(
+            self.connection, self._reader, events, event_limit=self.event_limit,
+            patience_seconds=self._commits.patience_seconds,
+        )
 
     async def head(self) -> int:
         return await self._reader.head()

@@ -35,9 +35,12 @@ T = TypeVar("T")
 class Reader:
     """Reads one stream over one connection."""
 
-    def __init__(self, connection: Connection, name: str, *, replicated: bool, patience_seconds: float) -> None:
+    def __init__(
+        self, connection: Connection, name: str, subjects: str, *, replicated: bool, patience_seconds: float
+    ) -> None:
         self.connection = connection
         self.name = name
+        self.subjects = subjects
         self.replicated = replicated
         self.patience_seconds = patience_seconds
         self.newest = 0
@@ -157,7 +160,9 @@ class Reader:
 
     async def batch(self, after: int, pattern: str, size: int) -> tuple[list[Recorded], bool]:
         """Up to ``size`` events after a position, and whether the one who answered has more."""
-        request = orjson.dumps({"seq": after + 1, "next_by_subj": pattern, "batch": size, "max_bytes": BYTES})
+        request = orjson.dumps(
+            {"seq": after + 1, "next_by_subj": self._asked_for(pattern), "batch": size, "max_bytes": BYTES}
+        )
 
         async def attempt() -> list[Message] | None:
             messages = await self.connection.ask_many(f"$JS.API.DIRECT.GET.{self.name}", request)
@@ -174,10 +179,14 @@ class Reader:
             return None
 
         async def attempt() -> tuple[Recorded | None]:
-            return (await self._of_leader({"seq": after + 1, "next_by_subj": pattern}),)
+            return (await self._of_leader({"seq": after + 1, "next_by_subj": self._asked_for(pattern)}),)
 
         (found,) = await self._patiently(attempt)
         return found if found is not None and (upto is None or found.position <= upto) else None
+
+    def _asked_for(self, pattern: str) -> str:
+        # The server does not look at subjects when the filter is word for word the stream's own: three times as fast.
+        return self.subjects if pattern == wire.EVERYTHING else pattern
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T | None]]) -> T:
         """Asks until there is an answer; ``None`` from an attempt means one that is older than what is known."""

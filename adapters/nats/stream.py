@@ -68,14 +68,14 @@ async def info(connection: Connection, name: str, *, seconds: float = 5.0) -> In
     return Info(told["config"], told["state"], told.get("cluster") or {})
 
 
-def log_config(name: str, replicas: int, limit: int) -> dict[str, Any]:
+def log_config(name: str, subjects: str, replicas: int, limit: int) -> dict[str, Any]:
     """The stream of events. ``limit`` is the largest event with its headers, in bytes."""
     return {
-        "name": name, "description": "ComfyVN: every event of the studio, for ever.", "subjects": [wire.SUBJECTS],
+        "name": name, "description": "ComfyVN: every event, for ever.", "subjects": [subjects],
         "storage": "file", "retention": "limits", "discard": "new", "num_replicas": replicas,
         "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msgs_per_subject": -1, "max_consumers": -1,
         "max_msg_size": limit, "allow_direct": True, "allow_atomic": True, "deny_delete": True, "deny_purge": True,
-        "republish": {"src": wire.EVERYTHING, "dest": f"live.{wire.EVERYTHING}"},
+        "republish": {"src": subjects, "dest": f"live.{wire.numbered(subjects)}"},
     }
 
 
@@ -89,17 +89,19 @@ def snapshot_config(name: str, replicas: int) -> dict[str, Any]:
 
 
 async def ensure(
-    connection: Connection, name: str, *, replicas: int | None, limit: int, seconds: float
+    connection: Connection, name: str, subjects: str, *, replicas: int | None, limit: int, seconds: float
 ) -> Info:
-    """Makes both streams, or brings what is there up to date.
+    """Makes the stream of events and the one of snapshots, or brings what is there up to date.
 
     Raises ``Unavailable`` when the server is too old, has no JetStream or too few members, and ``Invalid`` when
     the stream that is there cannot hold a log.
     """
     check_version(connection)
     wanted = replicas or (3 if connection._server_info.get("cluster") else 1)
-    made = await _ensured(connection, log_config(name, wanted, limit), explicit=replicas is not None, seconds=seconds)
-    await _ensured(connection, snapshot_config(name, made.replicas), explicit=False, seconds=seconds)
+    config = log_config(name, subjects, wanted, limit)
+    made = await _ensured(connection, config, explicit=replicas is not None, seconds=seconds)
+    if subjects == wire.SUBJECTS:
+        await _ensured(connection, snapshot_config(name, made.replicas), explicit=False, seconds=seconds)
     return made
 
 

@@ -24,6 +24,16 @@ EVERYTHING: Final = "vn.>"
 HEADER_ROOM: Final = 16 * 1024
 """Bytes that the headers of one event may take, on top of the limit for its body."""
 
+def numbered(subjects: str) -> str:
+    """A pattern as the target of a republish, where each ``*`` says which token of the source it takes."""
+    count = 0
+    parts = []
+    for part in subjects.split("."):
+        count += part == "*"
+        parts.append(f"{{{{wildcard({count})}}}}" if part == "*" else part)
+    return ".".join(parts)
+
+
 _PLAIN = re.compile(r"[!#$&-~]*\Z")
 
 
@@ -47,13 +57,12 @@ def event_headers(stream: Stream, event: Proposed) -> bytes:
         f"ce-id: {escaped(event.event_id)}\r\n"
         f"ce-type: {escaped(event.type)}\r\n"
         f"ce-source: /{escaped(stream.project)}\r\n"
-        f"ce-time: {escaped(event.time)}\r\n"
         "content-type: application/json\r\n"
         f"vn-schema: {event.schema}\r\n"
         f"vn-version: {event.version}\r\n"
     ]
     for name, value in (
-        ("vn-actor", event.actor), ("vn-command", event.command_id), ("vn-request", event.request),
+        ("ce-time", event.time), ("vn-actor", event.actor), ("vn-command", event.command_id), ("vn-request", event.request),
         ("vn-correlation", event.correlation_id), ("vn-causation", event.causation_id),
     ):
         if value:
@@ -91,7 +100,11 @@ def recorded(block: bytes, data: bytes) -> Recorded:
     What is not one of our events (somebody published by hand) comes back as an event of an unknown type, so that
     positions stay without holes and one stray message stops nobody.
     """
-    told = parsed(block)
+    try:
+        # The form in which this and every server writes headers; anything else takes the careful way.
+        told = dict([line.split(": ", 1) for line in block.decode("ascii").split("\r\n")[1:-2]])
+    except ValueError:
+        told = parsed(block)
     return event_of(told["Nats-Subject"], int(told["Nats-Sequence"]), told, data)
 
 

@@ -66,9 +66,9 @@ def test_headers_without_end_are_refused() -> None:
 def test_the_stored_headers_are_the_documented_ones() -> None:
     event = Proposed("SceneOpened", 2, b"{}", "e1", 7, "2026-01-02T03:04:05Z", "Ana María", "c1", "r1", "k1", "")
     assert wire.event_headers(Stream("demo", "main", "scene", "s"), event).decode().splitlines() == [
-        "ce-specversion: 1.0", "ce-id: e1", "ce-type: SceneOpened", "ce-source: /demo", "ce-time: 2026-01-02T03:04:05Z",
-        "content-type: application/json", "vn-schema: 2", "vn-version: 7", "vn-actor: Ana%20Mar%C3%ADa",
-        "vn-command: c1", "vn-request: r1", "vn-correlation: k1",
+        "ce-specversion: 1.0", "ce-id: e1", "ce-type: SceneOpened", "ce-source: /demo",
+        "content-type: application/json", "vn-schema: 2", "vn-version: 7", "ce-time: 2026-01-02T03:04:05Z",
+        "vn-actor: Ana%20Mar%C3%ADa", "vn-command: c1", "vn-request: r1", "vn-correlation: k1",
     ]
 
 
