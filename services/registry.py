@@ -26,6 +26,7 @@ import domain.trust.policy
 import projections.boards.project
 import projections.boards.timeline
 import projections.operations.ledger
+import projections.operations.telemetry
 import projections.story.character
 import projections.story.scene
 import projections.story.worldline
@@ -48,6 +49,7 @@ CONTEXTS: Final = (
     (None, None, projections.studio.provenance),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
+    (None, None, projections.operations.telemetry),
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
@@ -130,6 +132,8 @@ def _gather() -> Registry:
         views |= {view.name: view for view in module.VIEWS}
     board = documents({category: context.fields for category, context in contexts.items()})
     projections_[board.name] = board
+    known = frozenset(event.__name__ for context in contexts.values() for event in context.events)
+    views |= {view.name: view for view in projections.operations.telemetry.telemetry(known)}
     return Registry(contexts, askings, homes, projections_, views)
 
 

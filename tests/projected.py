@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.sql.read_models import SqlReadModels
 from domain.ports import Progress, Recorded
+from projections.declaration import Happened
 from projections.reading import Query
 from services.registry import REGISTRY
 
@@ -44,7 +45,8 @@ class Projected:
         changes = []
         for recorded in events:
             if projection.categories is None or recorded.stream.category in projection.categories:
-                changes += [(recorded.position, change) for change in projection.apply(REGISTRY.happened(recorded))]
+                happened = REGISTRY.happened(recorded) if projection.decodes else Happened(recorded, None)
+                changes += [(recorded.position, change) for change in projection.apply(happened)]
         return changes
 
     def see(self, view: str, **asked: Any) -> Any:
