@@ -137,7 +137,7 @@ async def _serve(settings: Settings, worker: bool, told: Callable[[Ready], None]
 async def _door(app: StudioApp, settings: Settings, listening: socket.socket) -> AsyncIterator[asyncio.Future[None]]:
     """The HTTP door, open; at the end it finishes what is under way within the grace and closes."""
     server = _Server(uvicorn.Config(
-        app, http="httptools", log_config=None, access_log=False, server_header=False,
+        app, http="httptools", log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS, ws_max_size=settings.body_limit,
     ))
     serving = asyncio.create_task(server.serve(sockets=[listening]))

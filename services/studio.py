@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from secrets import token_hex
 from time import monotonic
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import orjson
 
@@ -77,10 +77,10 @@ class Studio:
         ``at_hand`` are digests of bytes that the caller has but does not store for a dry run.
         """
         await self._stored(commands, at_hand)
-        body = orjson.dumps([[type(one).__name__, one.model_dump(mode="json")] for one in commands],
-                            option=orjson.OPT_SORT_KEYS)
-        request = sha256(f"{project}\n{worldline}\n{expected_version}\n".encode() + body).hexdigest()[:32]
-        command_id = derived_id("key", project, asker.actor, asker.key) if asker.key else uuid4().hex[:22]
+        command_id, request = token_hex(11), ""
+        if asker.key is not None:
+            command_id = derived_id("key", project, asker.actor, asker.key)
+            request = _digest(commands, f"{project}\n{worldline}\n{expected_version}\n")
         asked = Asked(
             command_id=command_id, actor=asker.actor, time=self.clock(), project=project, worldline=worldline,
             request=request, correlation_id=asker.correlation_id, causation_id=asker.causation_id,
@@ -144,3 +144,10 @@ class Studio:
         with self.models.reader() as reader:
             position = min((reader.position(name) for name in view.reads), default=0)
             return Looked(view.answer(reader, query), position)
+
+
+def _digest(commands: Sequence[Command], place: str) -> str:
+    """What was asked, as a digest: it tells a retry from a key that is used for something else."""
+    # What is left out and what is set to its default are different requests: an edit changes only what it names.
+    told = [[type(one).__name__, one.model_dump(mode="json", exclude_unset=True)] for one in commands]
+    return sha256(place.encode() + orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
