@@ -150,7 +150,8 @@ class Dispatcher:
             for stream in sorted({plan.stream for plan in plans}):
                 await stack.enter_async_context(self._lock(stream))
             for attempt in range(ATTEMPTS):
-                hopeful = attempt == 0 and expected_version is None
+                # A dry run appends nothing, so no conflict would tell it that it hoped in vain.
+                hopeful = attempt == 0 and expected_version is None and not dry_run
                 try:
                     return await self._attempt(plans, asked, expected_version, dry_run, keyed, hopeful)
                 except Conflict as conflict:
