@@ -73,17 +73,18 @@ def decode_cursor(cursor: str, length: int) -> list[Any]:
         return []
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError) as error:
-        raise _bad_cursor() from error
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise bad_cursor() from error
     scalar = (str, int)
     if not isinstance(values, list) or len(values) != length or not all(type(value) in scalar for value in values):
-        raise _bad_cursor()
+        raise bad_cursor()
     if any(type(value) is int and not -(2**63) <= value < 2**63 for value in values):
-        raise _bad_cursor()
+        raise bad_cursor()
     return values
 
 
-def _bad_cursor() -> Invalid:
+def bad_cursor() -> Invalid:
+    """The refusal of a cursor that no page has given out."""
     return Invalid(
         "The cursor is not one that a page has given out.",
         error="invalid_cursor",
@@ -97,7 +98,12 @@ def page(
 ) -> dict[str, Json]:
     """One page of a table as ``{"items": […], "next": cursor or null}``; ``order`` must be a unique combination."""
     after = decode_cursor(cursor, len(order))
-    found = reader.rows(table, *where, order=order, limit=limit + 1, after=after)
+    try:
+        found = reader.rows(table, *where, order=order, limit=limit + 1, after=after)
+    except Invalid as error:
+        if after:  # a forged cursor whose values do not fit the columns
+            raise bad_cursor() from error
+        raise
     more = len(found) > limit
     found = found[:limit]
     last = [found[-1][column.lstrip("-")] for column in order] if more else []

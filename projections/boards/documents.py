@@ -15,7 +15,7 @@ from domain.errors import NotFound, Remedy
 from domain.ids import MAIN
 from domain.tables import OPEN, Change, Reader, Row, Supersede, Table, Where
 from projections.declaration import Happened, Projection
-from projections.reading import decode_cursor, encode_cursor
+from projections.reading import bad_cursor, decode_cursor, encode_cursor
 
 FIELDS = Table(
     name="document_fields",
@@ -126,6 +126,8 @@ def listing(
     Rows that ``keep`` turns down (a deleted document, a filter) are left out; the page goes on until it is full.
     """
     (after,) = decode_cursor(cursor, 1) or [""]
+    if not isinstance(after, str):
+        raise bad_cursor()
     items: list[Any] = []
     while True:
         merged: dict[str, Row] = {}
