@@ -70,7 +70,6 @@ def _sqlite(place: URL) -> sa.Engine:
         # from the log. So no transaction waits for the disk.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA cache_size=-32768")
-        connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA journal_size_limit=67108864")
         connection.create_function("unicode_lower", 1, _lower, deterministic=True)
         record.info["file"] = _identity(file)

@@ -194,18 +194,12 @@ class PendingRows:
             self.dropped.drop(prefix)
 
 
-class Line:
-    """What happens to one key of a temporal table: where its open row ends, and the rows that follow.
+Line = list[Any]
+"""What happens to one key of a temporal table, flat because there are very many of them:
 
-    ``closes`` is the position at which the row that is open in the database ends, ``None`` when it was dropped. A row
-    is ``[valid_from, valid_to, values]``.
-    """
-
-    __slots__ = ("age", "closes", "key", "rows")
-
-    def __init__(self, age: int, closes: int | None, key: Mapping[str, Any]) -> None:
-        self.age, self.closes, self.key = age, closes, key
-        self.rows: list[list[Any]] = []
+    [age, position at which the row that is open in the database ends (``None``: it was dropped),
+     from, to, values, from, to, values, …]
+"""
 
 
 class PendingLines:
@@ -220,21 +214,24 @@ class PendingLines:
     def add(self, position: int, change: Change) -> None:
         """Takes one more change; raises ``Invalid`` for one that does not fit the table."""
         try:
-            match change:
-                case Supersede():
-                    self._supersede(position, change)
-                case Drop():
-                    self.dropped.drop(_leading_key(self.table, change.match))
-                case _:
-                    raise _unfit(self.table, "a temporal table is only superseded and dropped from")
+            if type(change) is Supersede:
+                self._supersede(position, change)
+            elif type(change) is Drop:
+                self.dropped.drop(_leading_key(self.table, change.match))
+            else:
+                raise _unfit(self.table, "a temporal table is only superseded and dropped from")
         except (KeyError, TypeError) as error:
             raise _unfit(self.table, f"{type(error).__name__} {error}") from None
 
     def live_lines(self) -> Iterator[tuple[Key, Line]]:
-        """What is to be written after the drops."""
-        for key, line in self.lines.items():
-            if not (self.dropped and self.dropped.covers(key, line.age)):
-                yield key, line
+        """What is to be written after the drops, in order of the keys: neighbours lie on the same page."""
+        lines = sorted(self.lines.items(), key=itemgetter(0)) if self._sortable() else list(self.lines.items())
+        if not self.dropped:
+            return iter(lines)
+        return ((key, line) for key, line in lines if not self.dropped.covers(key, line[0]))
+
+    def _sortable(self) -> bool:
+        return all(self.table.columns[column] != "json" for column in self.table.key)
 
     def _supersede(self, position: int, change: Supersede) -> None:
         key = _named_key(self.table, change.key)
@@ -242,17 +239,17 @@ class PendingLines:
         if values is not None and values.keys() != self._settable:
             raise _unfit(self.table, "a superseding row must name every column that is not part of the key")
         line = self.lines.get(key)
-        if self.dropped and self.dropped.covers(key, line.age if line else 0):
-            line = self.lines[key] = Line(self.dropped.age, None, change.key)
+        if self.dropped and self.dropped.covers(key, line[0] if line else 0):
+            line = self.lines[key] = [self.dropped.age, None]
         elif line is None:
-            line = self.lines[key] = Line(self.dropped.age, position, change.key)
-        rows = line.rows
-        if rows and rows[-1][0] == position:
-            rows.pop()
-        elif rows and rows[-1][1] == OPEN:
-            rows[-1][1] = position
+            line = self.lines[key] = [self.dropped.age, position]
+        elif len(line) > 2:
+            if line[-3] == position:
+                del line[-3:]
+            elif line[-2] == OPEN:
+                line[-2] = position
         if values is not None:
-            rows.append([position, OPEN, values])
+            line += (position, OPEN, values)
 
 
 def pending(table: Table) -> PendingRows | PendingLines:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from adapters.sql.catalogue import C, Shapes, Standing, shape_digest, standings
-from adapters.sql.schema import CHECKPOINTS, early_indexes, late_indexes, stored, tables_of
+from adapters.sql.schema import CHECKPOINTS, indexes, stored, tables_of
 from domain.errors import NotFound, Refused, Remedy
 from domain.ports import Checkpoint, Overtaken
 
@@ -78,16 +78,13 @@ def drop(connection: sa.Connection, shapes: Shapes, standing: Standing) -> None:
 
 def _make(connection: sa.Connection, shape: str, generation: int, *, live: bool) -> None:
     for name in tables_of(shape):
-        place = stored(shape, name, generation, live)
         # The bare table: its cached definition may carry indexes that were made for another database.
-        connection.execute(sa.schema.CreateTable(place.at))
-        for index in early_indexes(place, generation):
-            index.create(connection)
+        connection.execute(sa.schema.CreateTable(stored(shape, name, generation, live).at))
 
 
 def _index(connection: sa.Connection, shape: str, generation: int, *, live: bool) -> None:
     for name in tables_of(shape):
-        for index in late_indexes(stored(shape, name, generation, live), generation):
+        for index in indexes(stored(shape, name, generation, live), generation):
             index.create(connection)
 
 

@@ -104,25 +104,25 @@ def rebuilt_name(name: str, generation: int) -> str:
     return f"{name}__g{generation}"
 
 
-def early_indexes(place: Stored, generation: int) -> list[sa.Index]:
-    """What writing itself needs: the open rows of a temporal table by key."""
-    if not place.table.temporal:
-        return []
-    only_open = sa.literal_column("valid_to") == sa.literal_column(str(OPEN))
-    return [
-        sa.Index(
-            f"ux_{place.table.name}_open_g{generation}", *[place.at.c[column] for column in place.table.key],
-            unique=True, sqlite_where=only_open, postgresql_where=only_open,
+def indexes(place: Stored, generation: int) -> list[sa.Index]:
+    """What readers need: the declared ones, and the open rows of a temporal table by key.
+
+    Writing needs none of them, so that rebuilt tables are filled without and get them when they are full.
+    """
+    table, at = place.table, place.at
+    made = [
+        sa.Index(f"ix_{table.name}_{number}_g{generation}", *[at.c[column] for column in columns])
+        for number, columns in enumerate(table.indexes)
+    ]
+    if table.temporal:
+        only_open = sa.literal_column("valid_to") == sa.literal_column(str(OPEN))
+        made.append(
+            sa.Index(
+                f"ux_{table.name}_open_g{generation}", *[at.c[column] for column in table.key],
+                unique=True, sqlite_where=only_open, postgresql_where=only_open,
+            )
         )
-    ]
-
-
-def late_indexes(place: Stored, generation: int) -> list[sa.Index]:
-    """What only readers need: cheaper to build over a full table than row by row."""
-    return [
-        sa.Index(f"ix_{place.table.name}_{number}_g{generation}", *[place.at.c[column] for column in columns])
-        for number, columns in enumerate(place.table.indexes)
-    ]
+    return made
 
 
 def shape_of(tables: Sequence[Table]) -> str:

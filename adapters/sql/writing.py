@@ -34,6 +34,8 @@ class Dialect(Protocol):
 
     def upsert(self, place: Stored, added: frozenset[str]) -> str: ...
 
+    def insert(self, place: Stored, columns: Sequence[str]) -> str: ...
+
     def insert_missing(self, place: Stored) -> str: ...
 
     def update(self, place: Stored, set_: Sequence[str], added: Sequence[str]) -> str: ...
@@ -90,15 +92,26 @@ def _write_rows(writer: _Writer, changes: PendingRows) -> None:
 
 
 def _write_lines(writer: _Writer, changes: PendingLines) -> None:
+    table = changes.table
+    lines = list(changes.live_lines())
+    # The keys are looked at once for both statements.
+    keys = storable_rows(table, table.key, [key for key, _ in lines])
+    others = [column for column in table.columns if column not in table.key]
     closes: Rows = []
-    rows: list[dict[str, Any]] = []
-    for key, line in changes.live_lines():
-        if line.closes is not None:
-            closes.append((line.closes, *key))
-        for valid_from, valid_to, values in line.rows:
-            rows.append({**line.key, **values, "valid_from": valid_from, "valid_to": valid_to})
+    places: list[tuple[Any, int, int]] = []
+    values: list[Any] = []
+    for key, (_, line) in zip(keys, lines, strict=True):
+        if line[1] is not None:
+            closes.append((line[1], *key))
+        for at in range(2, len(line), 3):
+            places.append((key, line[at], line[at + 1]))
+            values.append(line[at + 2])
     writer.close(closes)
-    writer.upsert(frozenset(), rows)
+    stored_values = storable_rows(table, others, list(map(row_getter(others), values)))
+    writer.insert_lines(
+        (*table.key, *others, "valid_from", "valid_to"),
+        [(*key, *value, begins, ends) for (key, begins, ends), value in zip(places, stored_values, strict=True)],
+    )
 
 
 class _Writer:
@@ -108,9 +121,7 @@ class _Writer:
         self._connection = connection
         self._dialect = dialect
         self._place = place
-        self._row_of: Callable[[Any], tuple[Any, ...]] = (
-            itemgetter(*place.columns) if len(place.columns) > 1 else lambda row: (row[place.columns[0]],)
-        )
+        self._row_of = row_getter(place.columns)
 
     def upsert(self, added: frozenset[str], rows: list[Any]) -> None:
         if rows:
@@ -128,7 +139,10 @@ class _Writer:
 
     def close(self, rows: Rows) -> None:
         columns = ("valid_to", *self._place.table.key)
-        self._run(("close",), lambda: self._dialect.close(self._place), columns, rows)
+        self._run(("close",), lambda: self._dialect.close(self._place), columns, rows, ready=True)
+
+    def insert_lines(self, columns: tuple[str, ...], rows: Rows) -> None:
+        self._run(("lines",), lambda: self._dialect.insert(self._place, columns), columns, rows, ready=True)
 
     def delete(self, columns: tuple[str, ...], rows: Rows) -> None:
         if rows:
@@ -140,13 +154,26 @@ class _Writer:
         except KeyError as error:
             raise unstorable(self._place.table, str(error.args[0]), "a row does not name it") from None
 
-    def _run(self, name: tuple[Any, ...], text: Callable[[], str], columns: Sequence[str], rows: Rows) -> None:
+    def _run(
+        self, name: tuple[Any, ...], text: Callable[[], str], columns: Sequence[str], rows: Rows, *, ready: bool = False
+    ) -> None:
         if not rows:
             return
         statement = self._place.statements.get(name)
         if statement is None:
             statement = self._place.statements[name] = text()
-        self._dialect.run(self._connection, statement, columns, storable_rows(self._place.table, columns, rows))
+        given = rows if ready else storable_rows(self._place.table, columns, rows)
+        self._dialect.run(self._connection, statement, columns, given)
+
+
+def row_getter(columns: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Picks columns from a mapping as a tuple."""
+    if not columns:
+        return lambda row: ()
+    if len(columns) == 1:
+        (column,) = columns
+        return lambda row: (row[column],)
+    return itemgetter(*columns)
 
 
 class _Quoting:
@@ -184,10 +211,10 @@ class SqliteDialect(_Quoting):
     """Prepared statements, executed once per row without leaving the driver."""
 
     def upsert(self, place: Stored, added: frozenset[str]) -> str:
-        return f"{self._insert(place)} {self.on_conflict(place, added)}"
+        return f"{self.insert(place, place.columns)} {self.on_conflict(place, added)}"
 
     def insert_missing(self, place: Stored) -> str:
-        return f"{self._insert(place)} ON CONFLICT DO NOTHING"
+        return f"{self.insert(place, place.columns)} ON CONFLICT DO NOTHING"
 
     def update(self, place: Stored, set_: Sequence[str], added: Sequence[str]) -> str:
         sets = [f"{name} = ?" for name in self.names(set_)]
@@ -195,10 +222,14 @@ class SqliteDialect(_Quoting):
         return f"UPDATE {self._table(place)} SET {', '.join(sets)} WHERE {self._matching(place.table.key)}"
 
     def close(self, place: Stored) -> str:
-        # The end of time is written out, so that the index on open rows can be used.
+        # The open row is the newest: found by the primary key, so that a rebuild needs no other index.
+        table, numbers = self._table(place), range(2, len(place.table.key) + 2)
+        matching = " AND ".join(
+            f"{name} = ?{number}" for name, number in zip(self.names(place.table.key), numbers, strict=True)
+        )
         return (
-            f"UPDATE {self._table(place)} SET valid_to = ? "
-            f"WHERE {self._matching(place.table.key)} AND valid_to = {OPEN}"
+            f"UPDATE {table} SET valid_to = ?1 WHERE {matching} AND valid_to = {OPEN} "
+            f"AND valid_from = (SELECT max(valid_from) FROM {table} WHERE {matching})"
         )
 
     def delete(self, place: Stored, columns: Sequence[str]) -> str:
@@ -207,9 +238,9 @@ class SqliteDialect(_Quoting):
     def run(self, connection: sa.Connection, text: str, columns: Sequence[str], rows: Rows) -> None:
         connection.exec_driver_sql(text, rows if columns else ())
 
-    def _insert(self, place: Stored) -> str:
-        marks = ", ".join("?" * len(place.columns))
-        return f"INSERT INTO {self._table(place)} ({', '.join(self.names(place.columns))}) VALUES ({marks})"
+    def insert(self, place: Stored, columns: Sequence[str]) -> str:
+        marks = ", ".join("?" * len(columns))
+        return f"INSERT INTO {self._table(place)} ({', '.join(self.names(columns))}) VALUES ({marks})"
 
     def _matching(self, columns: Sequence[str]) -> str:
         return " AND ".join(f"{name} = ?" for name in self.names(columns))
@@ -221,10 +252,10 @@ class PostgresDialect(_Quoting):
     _TYPES: Final = {"text": "text", "json": "text", "int": "bigint", "bool": "boolean"}
 
     def upsert(self, place: Stored, added: frozenset[str]) -> str:
-        return f"{self._insert(place)} {self.on_conflict(place, added)}"
+        return f"{self.insert(place, place.columns)} {self.on_conflict(place, added)}"
 
     def insert_missing(self, place: Stored) -> str:
-        return f"{self._insert(place)} ON CONFLICT DO NOTHING"
+        return f"{self.insert(place, place.columns)} ON CONFLICT DO NOTHING"
 
     def update(self, place: Stored, set_: Sequence[str], added: Sequence[str]) -> str:
         columns = (*set_, *added, *place.table.key)
@@ -238,9 +269,12 @@ class PostgresDialect(_Quoting):
 
     def close(self, place: Stored) -> str:
         columns = ("valid_to", *place.table.key)
+        table = self._table(place)
+        newest = " AND ".join(f"n.{name} = s.c{number}" for number, name in enumerate(self.names(place.table.key), 1))
         return (
-            f"UPDATE {self._table(place)} SET valid_to = s.c0 FROM {self._source(place, columns)} "
-            f"WHERE {self._matching(place, place.table.key, 1)} AND {self._table(place)}.valid_to = {OPEN}"
+            f"UPDATE {table} SET valid_to = s.c0 FROM {self._source(place, columns)} "
+            f"WHERE {self._matching(place, place.table.key, 1)} AND {table}.valid_to = {OPEN} "
+            f"AND {table}.valid_from = (SELECT max(n.valid_from) FROM {table} AS n WHERE {newest})"
         )
 
     def delete(self, place: Stored, columns: Sequence[str]) -> str:
@@ -261,10 +295,10 @@ class PostgresDialect(_Quoting):
             records = orjson.dumps([dict(zip(names, row, strict=True)) for row in chunk]).decode()
             connection.exec_driver_sql(text, (records,))
 
-    def _insert(self, place: Stored) -> str:
-        into = ", ".join(self.names(place.columns))
-        given = ", ".join(f"s.c{number}" for number in range(len(place.columns)))
-        return f"INSERT INTO {self._table(place)} ({into}) SELECT {given} FROM {self._source(place, place.columns)}"
+    def insert(self, place: Stored, columns: Sequence[str]) -> str:
+        into = ", ".join(self.names(columns))
+        given = ", ".join(f"s.c{number}" for number in range(len(columns)))
+        return f"INSERT INTO {self._table(place)} ({into}) SELECT {given} FROM {self._source(place, columns)}"
 
     def _source(self, place: Stored, columns: Sequence[str]) -> str:
         described = ", ".join(
