@@ -48,6 +48,13 @@ def _name(text: str) -> str:
     return text
 
 
+def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not by min_length: that would add "not 0" to the errors of the items themselves.
+    if not items:
+        raise ValueError("needs at least one item")
+    return items
+
+
 def _path(text: str) -> str:
     if not all(part.strip() for part in text.split(".")):
         raise ValueError("is not a dot path: a name is missing before, between or after its dots")
@@ -109,7 +116,9 @@ class Action(Value):
         return self
 
 
-Conditions = Annotated[tuple[Condition, ...], Field(min_length=1, max_length=RULES_LIMIT)]
+Conditions = Annotated[
+    tuple[Condition, ...], Field(max_length=RULES_LIMIT, json_schema_extra={"minItems": 1}), AfterValidator(_some)
+]
 Actions = Annotated[tuple[Action, ...], Field(max_length=RULES_LIMIT)]
 Views = Annotated[tuple[Pov, ...], Field(max_length=RULES_LIMIT)]
 
@@ -154,7 +163,9 @@ class SceneBody(Value):
     """A scene document without its id."""
 
     start: NodeId
-    nodes: Annotated[tuple[Node, ...], Field(min_length=1, max_length=NODES_LIMIT)]
+    nodes: Annotated[
+        tuple[Node, ...], Field(max_length=NODES_LIMIT, json_schema_extra={"minItems": 1}), AfterValidator(_some)
+    ]
     title: Title | None = None
     description: Annotated[str, Field(max_length=TEXT_LIMIT)] | None = None
     variables: BoundedObject | None = None
