@@ -38,6 +38,7 @@ from gateways.http.problems import (
     encode,
     method_not_allowed,
     problem,
+    unknown_command,
     unknown_path,
     wrong_fields,
 )
@@ -195,6 +196,8 @@ class StudioApp(FastAPI):
             return Reply(204, b"", self.gate.preflight(dict(visit.scope["headers"])))
         if allowed:
             raise method_not_allowed(method, allowed)
+        if path.startswith("/api/commands/"):
+            raise unknown_command(path.removeprefix("/api/commands/"))
         raise unknown_path(path)
 
     def _broken(self, visit: Visit, method: str, route: str) -> Reply:

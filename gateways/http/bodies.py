@@ -133,7 +133,7 @@ def _constant(text: str) -> Any:
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(DEPTH_LIMIT + 1):
+    for _ in range(DEPTH_LIMIT):
         level = [
             inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
             if isinstance(inner, (dict, list))

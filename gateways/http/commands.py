@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from commands.declaration import Asking, Command
-from domain.errors import ComfyVNError, NotFound, Remedy
+from domain.errors import ComfyVNError
 from domain.ids import MAIN
 from gateways.http import openapi
 from gateways.http.asking import (
@@ -23,7 +23,7 @@ from gateways.http.asking import (
 )
 from gateways.http.bodies import check_media_type, command_of, read_command, read_object
 from gateways.http.metrics import Metrics
-from gateways.http.problems import Reply, encode, problem, wrong_fields
+from gateways.http.problems import Reply, encode, problem, unknown_command, wrong_fields
 from gateways.http.routing import Answering, Door
 from gateways.http.visit import Visit, single
 from services.dispatcher import Receipt
@@ -151,11 +151,7 @@ def _one_of_batch(studio: Studio, index: int, one: Any) -> Command:
         raise wrong_fields("The body", "invalid_fields", [{"path": f"commands/{index}", "message": message}])
     asking = studio.registry.askings.get(name)
     if asking is None:
-        raise NotFound(
-            f"There is no command {name[:100]!a}.", error="unknown_command",
-            remediation=[Remedy("GET /api/commands lists them.", "list_commands")],
-            detail={"path": f"commands/{index}"},
-        )
+        raise unknown_command(name)
     fields = {key: value for key, value in one.items() if key != "command"}
     return command_of(asking.command, fields, ("commands", index))
 

@@ -151,6 +151,14 @@ def unknown_path(path: str) -> NotFound:
     )
 
 
+def unknown_command(name: str) -> NotFound:
+    """No command has that name."""
+    return NotFound(
+        f"There is no command {name[:100]!a}.", error="unknown_command",
+        remediation=[Remedy("GET /api/commands lists them.", "list_commands")], detail={"command": name[:100]},
+    )
+
+
 def method_not_allowed(method: str, allowed: Iterable[str]) -> Invalid:
     """The address exists and does not take the method."""
     known = sorted(allowed)
