@@ -119,9 +119,9 @@ def _postgres(error: psycopg.Error) -> ComfyVNError:
             remediation=[Remedy("Grant the user CREATE and USAGE on the schema.", "check_permissions")],
             detail={"reason": state},
         )
-    if not state or state.startswith(("08", "57", "28", "3D", "53")):
+    if state.startswith(("08", "57", "28", "3D", "53")) or (not state and isinstance(error, psycopg.OperationalError)):
         return _unavailable("The database of the read side cannot be reached", state or type(error).__name__)
-    return _unavailable("The read side failed", state)
+    return _unavailable("The read side failed", state or type(error).__name__)
 
 
 def missing() -> Unavailable:

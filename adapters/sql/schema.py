@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -56,15 +56,13 @@ stand; ``shape`` holds the declared tables, so that a release that declares othe
 """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Stored:
     """A declared table where it lies: ``at`` is it in the database."""
 
     table: Table
     at: sa.Table
     columns: tuple[str, ...]
-    statements: dict[Any, str] = field(default_factory=dict)
-    """Compiled texts, kept as long as the table is."""
 
 
 def stored_columns(table: Table) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 import orjson
 import sqlalchemy as sa
@@ -31,6 +32,9 @@ class Dialect(Protocol):
 
     ``source(columns)`` are the columns of the rows that are given; the other words say what to do with them.
     """
+
+    statements: WeakKeyDictionary[Stored, dict[Any, str]]
+    """Texts already made, kept as long as their table is."""
 
     def upsert(self, place: Stored, added: frozenset[str]) -> str: ...
 
@@ -159,9 +163,10 @@ class _Writer:
     ) -> None:
         if not rows:
             return
-        statement = self._place.statements.get(name)
+        statements = self._dialect.statements.setdefault(self._place, {})
+        statement = statements.get(name)
         if statement is None:
-            statement = self._place.statements[name] = text()
+            statement = statements[name] = text()
         given = rows if ready else storable_rows(self._place.table, columns, rows)
         self._dialect.run(self._connection, statement, columns, given)
 
@@ -181,6 +186,7 @@ class _Quoting:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._quote = engine.dialect.identifier_preparer.quote
+        self.statements: WeakKeyDictionary[Stored, dict[Any, str]] = WeakKeyDictionary()
 
     def names(self, columns: Iterable[str]) -> list[str]:
         return [self._quote(column) for column in columns]
