@@ -17,12 +17,16 @@ from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
 from adapters.files.lock import FolderLock, Holder, Role, in_use
 from adapters.nats.embedded import EmbeddedServer
+from adapters.nats.inbox import JetStreamInboxes
 from adapters.nats.leftover import read_details
 from adapters.nats.log import JetStreamLog
 from adapters.sql.read_models import SqlReadModels
 from domain.errors import NotFound, Refused, Remedy, Unavailable
+from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
+from services.processes.declared import PROCESSES
+from services.processes.runner import Runner
 from services.projector import Projector
 from services.receipts import TimelineReceipts
 from services.registry import REGISTRY
@@ -65,11 +69,12 @@ class Reached:
     """The log, and what stands behind it.
 
     ``attached_to`` is the process whose embedded log this one uses; ``lock`` is held when the data folder is ours;
-    ``server`` is the embedded nats-server when it is our child.
+    ``server`` is the embedded nats-server when it is our child; ``servers`` are the URLs of the log, with credentials.
     """
 
     folder: DataFolder
     log: JetStreamLog
+    servers: tuple[str, ...]
     attached_to: Holder | None
     lock: FolderLock | None
     server: EmbeddedServer | None
@@ -193,6 +198,8 @@ async def open_everything(
             opened.background.start("projector", opened.projector.run())
         if auditing and (reached.attached_to is None or role == "worker"):
             opened.background.start("audit", opened.audit())
+        if processes and (reached.attached_to is None or role == "worker"):
+            opened.background.start("processes", (await reach_runner(studio, reached, stack)).run())
         yield opened
 
 
@@ -207,6 +214,18 @@ async def reach_models(settings: Settings, stack: AsyncExitStack) -> SqlReadMode
     models = await asyncio.to_thread(SqlReadModels, database_url(settings, folder))
     stack.push_async_callback(asyncio.to_thread, models.close)
     return models
+
+
+async def reach_runner(studio: Studio, reached: Reached, stack: AsyncExitStack) -> Runner:
+    """What runs and surveys processes, on a connection of its own; raises ``Unavailable``."""
+    inboxes = await JetStreamInboxes.connect(reached.servers, stream=studio.settings.nats_stream)
+    stack.push_async_callback(inboxes.close)
+    return Runner(studio, inboxes, PROCESSES)
+
+
+def reach_tokens(settings: Settings) -> TokenBook:
+    """Who may come in."""
+    return TokenBook(_folder(settings).tokens, scopes_of(REGISTRY))
 
 
 def reach_blobs(settings: Settings) -> StoredBlobs:
@@ -247,7 +266,8 @@ async def reach_log(
         lock = None
         if role == "server" and not is_shared(settings):
             lock = await _held(folder, role, stack)
-        return Reached(folder, await _connected(settings, settings.nats_servers, stack), None, lock, None)
+        jetstream = await _connected(settings, settings.nats_servers, stack)
+        return Reached(folder, jetstream, settings.nats_servers, None, lock, None)
     deadline = monotonic() + PATIENCE_SECONDS
     while True:
         lock = FolderLock(folder.lock)
@@ -256,9 +276,9 @@ async def reach_log(
             stack.callback(lock.release)
             return await _own(settings, folder, lock, stack)
         if role != "server" and holder.role != "console":
-            jetstream = await _attached(settings, folder, holder, deadline, stack)
-            if jetstream is not None:
-                return Reached(folder, jetstream, holder, None, None)
+            reached = await _attached(settings, folder, holder, deadline, stack)
+            if reached is not None:
+                return reached
         elif holder.role != "console" or monotonic() > deadline:
             raise in_use(folder.root, holder)
         await asyncio.sleep(0.05)
@@ -288,12 +308,12 @@ async def _own(settings: Settings, folder: DataFolder, lock: FolderLock, stack: 
     stack.push_async_callback(server.stop)
     jetstream = await _connected(settings, [server.url], stack)
     jetstream.sync_interval = server.sync_interval
-    return Reached(folder, jetstream, None, lock, server)
+    return Reached(folder, jetstream, (server.url,), None, lock, server)
 
 
 async def _attached(
     settings: Settings, folder: DataFolder, holder: Holder, deadline: float, stack: AsyncExitStack
-) -> JetStreamLog | None:
+) -> Reached | None:
     """The embedded log of the process that holds the folder; nothing while that is still starting."""
     announced = read_json(folder.server) or {}
     if announced.get("pid") == holder.pid and announced.get("log") == "outside":
@@ -308,7 +328,7 @@ async def _attached(
         if told.get("owner") == holder.pid:
             jetstream = await _connected(settings, [told["url"]], stack)
             jetstream.sync_interval = told.get("sync_interval")
-            return jetstream
+            return Reached(folder, jetstream, (told["url"],), holder, None, None)
     except Unavailable:
         pass
     if monotonic() > deadline:

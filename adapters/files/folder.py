@@ -40,6 +40,10 @@ class DataFolder:
         return self.root / "audit"
 
     @property
+    def tokens(self) -> Path:
+        return self.root / "tokens.json"
+
+    @property
     def server(self) -> Path:
         return self.root / "server.json"
 
