@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fixtures_nats import Server
 from PIL import Image
+from studios import studio_on, until
 
 from adapters.memory.inbox import MemoryInboxes
 from adapters.memory.log import MemoryLog
@@ -28,9 +29,6 @@ from services.processes.declaration import Process, React
 from services.processes.declared import PROCESSES
 from services.processes.runner import FAILURES, Runner
 from services.studio import Asker, Studio
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "studio"))
-from studios import studio_on
 
 PERSON = Asker("mo", correlation_id="story-1")
 
@@ -65,12 +63,6 @@ async def running(runner: Runner) -> AsyncIterator[Runner]:
             await task
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def types(log: MemoryLog) -> list[str]:
     return [one.type for one in log.events]
 
@@ -86,7 +78,7 @@ def test_a_command_follows_from_an_event_and_says_why(tmp_path: Path) -> None:
             assert (follow.type, follow.actor) == ("AssetDescribed", "process:tagger")
             assert follow.causation_id == cause.event_id
             assert follow.correlation_id == cause.correlation_id == "story-1"
-            await until(lambda: runner.status()["tagger"].done == 2)  # its own event concerns it too, and is none of its
+            await until(lambda: runner.status()["tagger"].done == 2)  # the second is its own event
         assert len(log.events) == 2
 
     asyncio.run(scenario())
@@ -293,7 +285,7 @@ def test_an_asset_whose_bytes_are_gone_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["before_ask", "before_ack"])
 def test_work_of_a_killed_worker_is_done_once_in_effect(tmp_path: Path, nats_server: Server, moment: str) -> None:
-    worker = Path(__file__).with_name("crashing_worker.py")
+    worker = Path(__file__).parents[1] / "crashing_worker.py"
 
     def start(moment: str) -> Popen[bytes]:
         arguments = [",".join(nats_server.urls), nats_server.stream, str(tmp_path / "data"), moment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,12 @@ async def look(studio: Studio, view: str, **query: Any) -> Any:
     found = REGISTRY.views[view]
     asked: Callable[..., Query] = found.query
     return await studio.look(found, asked(project="demo", **query))
+
+
+async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """Waits until something is so."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)

@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / "studio")]
-
 from studios import studio_on
 
 from adapters.nats.inbox import JetStreamDelivery, JetStreamInboxes
