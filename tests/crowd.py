@@ -127,13 +127,13 @@ async def whole_log(url: str, project: str) -> list[dict[str, Any]]:
     """Every event of a project, through the door."""
     events: list[dict[str, Any]] = []
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-        cursor = ""
+        after = 0
         while True:
-            query = {"project": project, "limit": "500", **({"cursor": cursor} if cursor else {})}
+            query = {"project": project, "limit": "500", "after": str(after)}
             page = (await http.get("/api/log", params=query)).raise_for_status().json()
             events += page["items"]
-            cursor = page["next"]
-            if not cursor:
+            after = page["next"]
+            if not after:
                 return events
 
 

@@ -1,0 +1,116 @@
+"""Everything is killed at random moments under load: what was acknowledged is there, once, and nothing is there by halves.
+
+The seed of every round is printed; ``COMFYVN_CRASH_SEED`` repeats one, ``COMFYVN_CRASH_ROUNDS`` asks for more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from crowd import Crowd, check_promises, promised, whole_log
+from fixtures_studio import RunningServer, comfyvn
+
+ROUNDS = int(os.environ.get("COMFYVN_CRASH_ROUNDS", "3"))
+SEED = int(os.environ.get("COMFYVN_CRASH_SEED", str(random.SystemRandom().randrange(2**32))))
+
+Victim = Callable[[RunningServer], None]
+
+
+def kill_api(server: RunningServer) -> None:
+    """The serving process, and everything that is tied to it; then it is started again."""
+    server.kill()
+    server.restart()
+
+
+def kill_log(server: RunningServer) -> None:
+    """The nats-server; whoever owns it starts it again."""
+    os.kill(server.nats()["pid"], signal.SIGKILL)
+
+
+def kill_projector(server: RunningServer) -> None:
+    """The worker with projector, processes and auditor; the server starts another."""
+    os.kill(server.worker(), signal.SIGKILL)
+
+
+VICTIMS: dict[str, Victim] = {"api": kill_api, "log": kill_log, "projector": kill_projector}
+
+
+async def press(server: RunningServer, crowd: Crowd, victims: list[Victim], dice: random.Random) -> None:
+    """Lets the crowd ask while one after the other is killed; ends when every ask has its answer."""
+    await crowd.prepare(server.url)
+    for victim in victims:
+        asking = asyncio.create_task(crowd.press(server.url))
+        before = len(promised(crowd.asks))
+        await asyncio.sleep(dice.uniform(0.2, 1.2))
+        await asyncio.to_thread(victim, server)
+        # After the blow the world must go on: at least something new is accepted.
+        await asyncio.sleep(dice.uniform(0.1, 0.5))
+        crowd.running = False
+        await asking
+        await crowd.settle(server.url)
+        assert len(promised(crowd.asks)) > before
+    await crowd.settle(server.url)
+
+
+def check_everything(server: RunningServer, crowd: Crowd) -> None:
+    """The promises, the invariants of the accounts, the read models, and the hash chain."""
+    events = asyncio.run(whole_log(server.url, crowd.project))
+    check_promises(crowd.asks, events)
+    head = events[-1]["position"] if events[0]["position"] < events[-1]["position"] else events[0]["position"]
+    with server.client() as http:
+        account = http.get("/api/credits/shared", params={"project": crowd.project, "min_position": head}).json()
+    reserved = sum(ask.body["amount"] for ask in crowd.asks
+                   if ask.status in (200, 201) and "ReserveCredits" in ask.path)
+    assert account["reserved"] == reserved
+    assert account["available"] == 2_000 - reserved >= 0
+    verified = comfyvn("projections", "verify", "--json", data=server.data)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    chained = wait_chained(server, head)
+    assert chained["ok"], chained
+
+
+def wait_chained(server: RunningServer, head: int) -> dict[str, object]:
+    """The verdict on the hash chain, once the auditor has chained the last event."""
+    deadline = time.monotonic() + 60
+    while True:
+        done = comfyvn("log", "verify", "--json", data=server.data)
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        told: dict[str, object] = json.loads(done.stdout)
+        if done.returncode == 1 or told.get("chained", head) >= head or time.monotonic() > deadline:
+            return {**told, "ok": done.returncode == 0}
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("name", VICTIMS)
+def test_nothing_acknowledged_is_lost_when_it_is_killed(
+    server_factory: Callable[..., RunningServer], name: str
+) -> None:
+    seed = SEED + list(VICTIMS).index(name)
+    print(f"seed {seed} (COMFYVN_CRASH_SEED={SEED}), {ROUNDS} rounds of killing the {name}")
+    dice = random.Random(seed)
+    server = server_factory()
+    crowd = Crowd(seed)
+    asyncio.run(press(server, crowd, [VICTIMS[name]] * ROUNDS, dice))
+    check_everything(server, crowd)
+    doubts = sum(ask.doubts for ask in crowd.asks)
+    print(f"{len(crowd.asks)} asks, {len(promised(crowd.asks))} accepted, {doubts} answers that never came")
+
+
+def test_nothing_acknowledged_is_lost_when_everything_is_killed_in_turn(
+    server_factory: Callable[..., RunningServer]
+) -> None:
+    seed = SEED + 10
+    print(f"seed {seed} (COMFYVN_CRASH_SEED={SEED}), everything in turn")
+    dice = random.Random(seed)
+    server = server_factory()
+    crowd = Crowd(seed, clients=16)
+    victims = [VICTIMS[dice.choice(list(VICTIMS))] for _ in range(ROUNDS)]
+    asyncio.run(press(server, crowd, victims, dice))
+    check_everything(server, crowd)
