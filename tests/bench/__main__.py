@@ -37,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer events and rounds; figures scatter more")
     parser.add_argument("--only", nargs="+", choices=[*FIGURES, "million"], help="these groups alone")
-    parser.add_argument("--million", action="store_true", help="also rebuild from 1,000,000 events and watch the memory")
+    parser.add_argument("--million", action="store_true", help="also rebuild from 1,000,000 events")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
     console = Console()

@@ -83,7 +83,8 @@ def fork_figures(folder: Path, quick: bool) -> Iterable[Figure]:
     """Forking a project of many scenes beside any other command of one event."""
     scenes = 1_000 if quick else 10_000
     with served(folder) as (url, _):
-        requests = [("POST", "/api/scenes?project=bench", json.dumps(scene(f"s{number}", 3))) for number in range(scenes)]
+        made = "/api/scenes?project=bench"
+        requests = [("POST", made, json.dumps(scene(f"s{number}", 3))) for number in range(scenes)]
         load_process(url, [requests[start::16] for start in range(16)])
         rounds = 20 if quick else 60
         forks, others = [], []

@@ -57,7 +57,8 @@ async def _append(folder: Path, quick: bool) -> list[Figure]:
 def open_figures(folder: Path, quick: bool) -> Iterable[Figure]:
     """Opening a scene with 10,000 edits and one with 10, each time in a new process."""
     edits = 2_000 if quick else 10_000
-    url, server = asyncio.run(_long_lived(folder, edits))
+    asyncio.run(_long_lived(folder, edits))
+    url, server = _server_of_its_own(folder)
     try:
         long, short = [], []
         for _ in range(5 if quick else 9):
@@ -72,7 +73,7 @@ def open_figures(folder: Path, quick: bool) -> Iterable[Figure]:
                    "cold process, from connected to folded")]
 
 
-async def _long_lived(folder: Path, edits: int) -> tuple[str, subprocess.Popen[bytes]]:
+async def _long_lived(folder: Path, edits: int) -> None:
     server = await EmbeddedServer.start(folder)
     log = await JetStreamLog.connect([server.url], stream="BENCH", replicas=None, event_limit=2**20)
     writer = Writer()
@@ -91,7 +92,9 @@ async def _long_lived(folder: Path, edits: int) -> tuple[str, subprocess.Popen[b
         await dispatcher.close()
     await log.close()
     await server.stop()
-    # The loop that started the server ends here; the measured processes need one that goes on.
+
+
+def _server_of_its_own(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
     program = ("import asyncio, sys, pathlib\nfrom adapters.nats.embedded import EmbeddedServer\n"
                "async def main():\n server = await EmbeddedServer.start(pathlib.Path(sys.argv[1]))\n"
                " print(server.url, flush=True)\n await asyncio.Event().wait()\nasyncio.run(main())")
@@ -102,6 +105,8 @@ async def _long_lived(folder: Path, edits: int) -> tuple[str, subprocess.Popen[b
 
 def _cold_open(url: str, name: str) -> float:
     program = Path(__file__).with_name("cold_open.py")
-    done = subprocess.run([sys.executable, str(program), url, PROJECT, name], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(program), url, PROJECT, name], capture_output=True, text=True, check=True
+    )
     told: float = json.loads(done.stdout)
     return told

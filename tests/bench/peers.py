@@ -99,7 +99,8 @@ class PostgresTally(PostgresTrackingRecorder):
 
     def __init__(self, datastore: Any, **options: Any) -> None:
         super().__init__(datastore, **options)
-        self.sql_create_statements += [SQL("CREATE TABLE IF NOT EXISTS tally (notebook uuid PRIMARY KEY, events bigint)")]
+        table = SQL("CREATE TABLE IF NOT EXISTS tally (notebook uuid PRIMARY KEY, events bigint)")
+        self.sql_create_statements.append(table)
 
     def tally(self, notebook: UUID, tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as cursor:

@@ -53,8 +53,8 @@ def load_process(url: str, requests: Sequence[Sequence[tuple[str, str, str]]]) -
     host, port = url.removeprefix("http://").split(":")
     asked = json.dumps({"host": host, "port": int(port), "requests": [list(mine) for mine in requests]})
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.load"], input=asked, capture_output=True, text=True, check=True, timeout=600,
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "tests.bench.load"], input=asked, capture_output=True, text=True, check=True,
+        timeout=600, cwd=Path(__file__).parents[2],
     )
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -91,7 +91,7 @@ class OldReceipts:
 
 def test_a_command_older_than_the_aggregates_memory_is_found_in_the_index() -> None:
     async def scenario() -> None:
-        log, dispatcher = studio()
+        _, dispatcher = studio()
         first = await dispatcher.ask(ForkWorldline(worldline_id="night"), asked("c0"))
         for number in range(REMEMBERED + 5):
             await dispatcher.ask(UpdateWorldline(worldline_id="night", notes=str(number)), asked(f"n{number}"))

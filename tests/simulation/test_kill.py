@@ -1,4 +1,4 @@
-"""Everything is killed at random moments under load: what was acknowledged is there, once, and nothing is there by halves.
+"""Everything is killed at random moments under load: what was acknowledged is there, once; nothing is there by halves.
 
 The seed of every round is printed; ``COMFYVN_CRASH_SEED`` repeats one, ``COMFYVN_CRASH_ROUNDS`` asks for more.
 """
