@@ -24,6 +24,7 @@ import domain.story.worldline
 import domain.studio.asset
 import domain.trust.policy
 import projections.boards.project
+import projections.boards.registry
 import projections.boards.timeline
 import projections.operations.ledger
 import projections.operations.telemetry
@@ -53,7 +54,9 @@ CONTEXTS: Final = (
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
-BOARDS: Final[tuple[ModuleType, ...]] = (projections.boards.timeline, projections.boards.project)
+BOARDS: Final[tuple[ModuleType, ...]] = (
+    projections.boards.timeline, projections.boards.project, projections.boards.registry,
+)
 """Views across contexts: modules with ``PROJECTIONS`` and ``VIEWS``."""
 
 
@@ -134,6 +137,7 @@ def _gather() -> Registry:
     projections_[board.name] = board
     known = frozenset(event.__name__ for context in contexts.values() for event in context.events)
     views |= {view.name: view for view in projections.operations.telemetry.telemetry(known)}
+    views |= {view.name: view for view in projections.boards.registry.registry(contexts)}
     return Registry(contexts, askings, homes, projections_, views)
 
 
