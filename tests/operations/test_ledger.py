@@ -449,3 +449,25 @@ def test_a_balance_that_its_entries_do_not_explain_says_so(tmp_path: Path) -> No
     seen = Projected(tmp_path, ["ledger"])
     seen.count([log.events[0], forged])
     assert seen.see("ShowAccount", account="team")["explained"] is False
+
+
+def test_on_a_real_log_two_hundred_reservations_from_two_connections_never_overdraw(nats_server: Any) -> None:
+    async def scenario() -> None:
+        logs = [await nats_server.connect(), await nats_server.connect()]
+        try:
+            sides = [Dispatcher(log, REGISTRY) for log in logs]
+            await sides[0].ask(GrantCredits(account="team", amount=100), asked("grant"))
+            outcomes = await asyncio.gather(*(
+                outcome(sides[n % 2], ReserveCredits(account="team", attempt_id=f"a{n}", amount=1), f"c{n}")
+                for n in range(200)
+            ))
+            assert sorted(outcomes) == ["insufficient_credits"] * 100 + ["ok"] * 100
+            found = await Dispatcher(logs[0], REGISTRY).load(STREAM)
+            assert (found.state.balance, found.state.reserved, found.version) == (100, 100, 101)
+            for side in sides:
+                await side.close()
+        finally:
+            for log in logs:
+                await log.close()
+
+    asyncio.run(scenario())
