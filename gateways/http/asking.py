@@ -154,8 +154,11 @@ class Locations:
 
 
 def receipt_body(receipt: Receipt) -> dict[str, Any]:
-    """What an accepted command is told; the same again when it is repeated (a header says that it was)."""
-    return {
+    """What an accepted command is told, with what the command itself adds (``Asking.told``: findings, a balance).
+
+    The same again when it is repeated; a header says that it was.
+    """
+    return dict(receipt.told) | {
         "ok": True, "id": receipt.id, "version": receipt.version, "position": receipt.position,
         "events": [{"type": one.type, "position": one.position} for one in receipt.events],
         "project": receipt.stream.project, "worldline": receipt.stream.worldline,
@@ -180,7 +183,7 @@ def accepted(receipt: Receipt, request_id: str, locations: Locations) -> Reply:
 
 def dry_body(receipt: Receipt, request_id: str) -> dict[str, Any]:
     """What a dry run is told: the events that would be, and the bad news that would be recorded with them."""
-    told: dict[str, Any] = {
+    told: dict[str, Any] = dict(receipt.told) | {
         "ok": True, "dry_run": True, "id": receipt.id, "version": receipt.version,
         "project": receipt.stream.project, "worldline": receipt.stream.worldline,
         "would": [
