@@ -126,7 +126,7 @@ class Connection(Client):
                         self._pending, self._pending_data_size = [], 0
                     self._transport.write(b"".join(frames))
                     if size >= CHUNK:
-                        await self._transport.drain()
+                        await self._transport.drain()  # type: ignore[no-untyped-call]
                 except (OSError, RuntimeError, AttributeError) as error:
                     raise Lost(str(error)) from error
                 frames, size = [], 0
@@ -266,7 +266,8 @@ async def connect(servers: Sequence[str], *, name: str, seconds: float = 10.0) -
         Client.connect(
             connection, [without_credentials(server) for server in servers], name=name, error_cb=trouble,
             disconnected_cb=connection.on_gone, reconnected_cb=connection.on_back, max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1, connect_timeout=3, ping_interval=10, max_outstanding_pings=2,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]  # it is only slept
+            connect_timeout=3, ping_interval=10, max_outstanding_pings=2,
             **_credentials(servers),
         )
     )

@@ -17,7 +17,7 @@ from adapters.nats import wire
 from adapters.nats.connection import Connection
 from adapters.nats.reading import Reader
 from domain.errors import Unavailable
-from domain.ports import Recorded
+from domain.ports import Recorded, Stream
 
 KEPT: Final = 8192
 """Events that the tail keeps."""
@@ -152,30 +152,27 @@ class Tail:
         self._grown.set()
         self._grown = asyncio.Event()
 
-    def _since(self, after: int, wanted: Callable[[str], bool]) -> list[Recorded]:
+    def _since(self, after: int, wanted: Callable[[Stream], bool]) -> list[Recorded]:
         found: list[Recorded] = []
         for one in reversed(self._events):
             if one.position <= after:
                 break
-            if wanted(one.stream.subject):
+            if wanted(one.stream):
                 found.append(one)
         found.reverse()
         return found
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a subject matches a NATS pattern (``*`` one token, ``>`` all that follow), as a function."""
-    if pattern == wire.EVERYTHING:
-        return lambda subject: True
-    wanted = pattern.split(".")
-    open_end = wanted[-1] == ">"
+def matcher(pattern: str) -> Callable[[Stream], bool]:
+    """Whether a stream's subject matches a NATS pattern (``*`` one token, ``>`` all that follow), as a function.
+
+    Every subject of a log has five tokens and begins like its patterns, so only the other four are compared.
+    """
+    wanted = pattern.split(".")[1:]
+    open_end = wanted[-1:] == [">"]
     fixed = [(index, part) for index, part in enumerate(wanted) if part not in ("*", ">")]
-    length = len(wanted)
-
-    def matches(subject: str) -> bool:
-        tokens = subject.split(".")
-        if len(tokens) < length or (len(tokens) != length and not open_end):
-            return False
-        return all(tokens[index] == part for index, part in fixed)
-
-    return matches
+    if len(wanted) > 4 or (len(wanted) < 4 and not open_end):
+        return lambda stream: False
+    if not fixed:
+        return lambda stream: True
+    return lambda stream: all(stream[index] == part for index, part in fixed)

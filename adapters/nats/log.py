@@ -126,20 +126,24 @@ class JetStreamLog:
     async def last(self, stream: Stream) -> Recorded | None:
         return await self._reader.last(stream)
 
+    async def last_position(self, pattern: str) -> int:
+        """Position of the newest event that matches a pattern, 0 for none."""
+        return await self._reader.last_position(pattern)
+
     async def read_stream(self, stream: Stream, *, after: int = 0, upto: int | None = None) -> list[Recorded]:
         return await self._reader.stream(stream, after, upto)
 
     async def read(
         self, *, after: int = 0, upto: int | None = None, pattern: str = wire.EVERYTHING, batch: int = 1000
     ) -> AsyncIterator[list[Recorded]]:
-        checked_pattern(pattern)
+        checked_pattern(pattern, self.subjects)
         head = await self._reader.head()
         end = head if upto is None else min(upto, head)
         async for found in self._reader.everything(after, end, pattern, batch):
             yield found
 
     async def follow(self, *, after: int = 0, pattern: str = wire.EVERYTHING) -> AsyncIterator[list[Recorded]]:
-        checked_pattern(pattern)
+        checked_pattern(pattern, self.subjects)
         async for found in self._tail.follow(after, pattern):
             yield found
 
@@ -162,10 +166,11 @@ class JetStreamLog:
             raise unreadable(f"the snapshot of {stream.subject} was not kept ({error})") from error
 
 
-def checked_pattern(pattern: str) -> None:
+def checked_pattern(pattern: str, subjects: str) -> None:
     """Raises ``Invalid`` for what is no pattern of the log's subjects."""
     parts = pattern.split(".")
-    if parts[0] != "vn" or not all(parts) or ">" in parts[:-1] or any(one.isspace() for one in pattern):
+    ours = parts[0] == subjects.partition(".")[0] and all(parts)
+    if not ours or ">" in parts[:-1] or any(one.isspace() for one in pattern):
         raise Invalid(
             f"{pattern!r} is no pattern of the log's subjects.", error="invalid_pattern",
             remediation=[Remedy("Write vn.<project>.<worldline>.<category>.<id> with * and > as in NATS.", "rename")],

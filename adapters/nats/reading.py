@@ -85,6 +85,15 @@ class Reader:
             self.saw(subject, found.position)
         return found
 
+    async def last_position(self, pattern: str) -> int:
+        """Position of the newest event that matches a pattern, 0 for none."""
+
+        async def attempt() -> tuple[Recorded | None]:
+            return (await self._of_leader({"last_by_subj": pattern}),)
+
+        (found,) = await self._patiently(attempt)
+        return found.position if found else 0
+
     async def _last_direct(self, subject: str) -> Recorded | None:
         headers, body = await self.connection.ask(f"$JS.API.DIRECT.GET.{self.name}.{subject}")
         return None if wire.status(headers) == 404 else wire.recorded(headers, body)

@@ -62,8 +62,8 @@ def event_headers(stream: Stream, event: Proposed) -> bytes:
         f"vn-version: {event.version}\r\n"
     ]
     for name, value in (
-        ("ce-time", event.time), ("vn-actor", event.actor), ("vn-command", event.command_id), ("vn-request", event.request),
-        ("vn-correlation", event.correlation_id), ("vn-causation", event.causation_id),
+        ("ce-time", event.time), ("vn-actor", event.actor), ("vn-command", event.command_id),
+        ("vn-request", event.request), ("vn-correlation", event.correlation_id), ("vn-causation", event.causation_id),
     ):
         if value:
             lines.append(f"{name}: {escaped(value)}\r\n")
