@@ -116,7 +116,7 @@ def add(command: AddNode, state: Unwritten | Written | Deleted, asked: Asked) ->
             error="too_many_nodes",
             remediation=[Remedy("Go on in another scene.", "create_scene")],
         )
-    must_hold(node_problems(node, {*scene.nodes, command.node.id}, f"nodes[{command.node.id}]"))
+    must_hold(node_problems(node, {*scene.nodes, command.node.id}, f"nodes/{command.node.id}"))
     placed = _placed(scene, node, command)
     if len(placed) > 1:
         return _together(scene, placed, nodes=len(scene.nodes) + 1)
@@ -139,7 +139,7 @@ def rewritten(
     after = {name: value for name, value in node.items() if value is not None}
     if same_json(before.node, after):
         return []
-    must_hold(node_problems(after, scene.nodes, f"nodes[{before.id}]"))
+    must_hold(node_problems(after, scene.nodes, f"nodes/{before.id}"))
     changed = tuple(
         name for name in named if "/" in name or not same_json(before.node.get(name), after.get(name))
     )

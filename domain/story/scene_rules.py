@@ -18,7 +18,7 @@ SHOWN: Final = 200
 
 
 class Problem(NamedTuple):
-    """Something about a document: where (``nodes[3].choices[0].target``), what, and a stable code."""
+    """Something about a document: where (``nodes/3/choices/0/target``), what, and a stable code."""
 
     path: str
     message: str
@@ -50,12 +50,10 @@ def judge(document: Any) -> dict[str, Any]:
 
 
 def schema_problems(error: ValidationError) -> list[Problem]:
-    """What a model refused, with paths like ``nodes[3].text``."""
+    """What a model refused, with paths like ``nodes/3/text``."""
     found = []
     for one in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ""
-        for part in one["loc"]:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        path = "/".join(str(part) for part in one["loc"])
         found.append(Problem(path, one["msg"].removeprefix("Value error, "), one["type"]))
     return found
 
@@ -67,12 +65,12 @@ def graph_problems(document: Document) -> list[Problem]:
     first: dict[str, int] = {}
     for index, node in enumerate(nodes):
         if first.setdefault(node["id"], index) != index:
-            message = f"Node id {node['id']!r} is used by nodes[{first[node['id']]}] already."
-            found.append(Problem(f"nodes[{index}].id", message, "duplicate_node"))
+            message = f"Node id {node['id']!r} is used by nodes/{first[node['id']]} already."
+            found.append(Problem(f"nodes/{index}/id", message, "duplicate_node"))
     if document["start"] not in first:
         found.append(Problem("start", f"There is no node {document['start']!r} to start at.", "missing_start"))
     for index, node in enumerate(nodes):
-        found += node_problems(node, first, f"nodes[{index}]")
+        found += node_problems(node, first, f"nodes/{index}")
     found += header_problems({name: value for name, value in document.items() if name != "nodes"})
     if json_size(document) > SCENE_BYTES:
         found.append(Problem("", f"The scene is larger than {SCENE_BYTES} bytes.", "too_large"))
@@ -93,11 +91,11 @@ def node_problems(node: Document, known: Iterable[str], path: str) -> list[Probl
     for index, choice in enumerate(choices):
         if choice["target"] not in known:
             message = f"There is no node {choice['target']!r} for this choice to lead to."
-            found.append(Problem(f"{path}.choices[{index}].target", message, "missing_target"))
+            found.append(Problem(f"{path}/choices/{index}/target", message, "missing_target"))
     for kind in ("choices", "directives"):
         for index in _doubled(node.get(kind, ())):
             message = f"The id {node[kind][index]['id']!r} is used twice among the {kind} of {node['id']!r}."
-            found.append(Problem(f"{path}.{kind}[{index}].id", message, f"duplicate_{kind[:-1]}"))
+            found.append(Problem(f"{path}/{kind}/{index}/id", message, f"duplicate_{kind[:-1]}"))
     if json_size(node) > NODE_BYTES:
         found.append(Problem(path, f"Node {node['id']!r} is larger than {NODE_BYTES} bytes.", "too_large"))
     return found
@@ -119,7 +117,7 @@ def warnings(document: Document) -> list[Problem]:
     reached = _reached(document)
     found = []
     for index, node in enumerate(nodes):
-        path, id_ = f"nodes[{index}]", node["id"]
+        path, id_ = f"nodes/{index}", node["id"]
         choices: Sequence[Document] = node.get("choices", ())
         open_ = [choice for choice in choices if choice.get("weight", 1) > 0]
         if id_ not in reached:
@@ -136,9 +134,9 @@ def warnings(document: Document) -> list[Problem]:
 def _odd_choices(node: Document, path: str) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, choice in enumerate(node.get("choices", ())):
-        here = f"{path}.choices[{index}]"
+        here = f"{path}/choices/{index}"
         if choice.get("weight", 1) == 0:
-            yield Problem(f"{here}.weight", "A choice of weight 0 is never offered.", "never_offered")
+            yield Problem(f"{here}/weight", "A choice of weight 0 is never offered.", "never_offered")
         if (name := address(choice)) in seen:
             message = f"Another choice of this node is addressed as {name!r} too: give each an id."
             yield Problem(here, message, "ambiguous_choice")
@@ -146,7 +144,7 @@ def _odd_choices(node: Document, path: str) -> Iterator[Problem]:
         for number, condition in enumerate(choice.get("conditions", ())):
             if condition["operator"] in ("gt", "gte", "lt", "lte") and not _numeric(condition["value"]):
                 message = f"{condition['operator']} compares numbers; with this value it is never true."
-                yield Problem(f"{here}.conditions[{number}].value", message, "never_true")
+                yield Problem(f"{here}/conditions/{number}/value", message, "never_true")
 
 
 def _numeric(value: Any) -> bool:

@@ -127,8 +127,8 @@ def test_a_document_is_refused_with_every_mistake_and_its_place() -> None:
     error = given().when(scene(broken)).then_refused("invalid_scene", Invalid)
     told = {(one["path"], one["code"]) for one in error.detail["errors"]}
     assert told == {
-        ("nodes[1].id", "duplicate_node"), ("start", "missing_start"),
-        ("nodes[0].choices[0].target", "missing_target"),
+        ("nodes/1/id", "duplicate_node"), ("start", "missing_start"),
+        ("nodes/0/choices/0/target", "missing_target"),
     }
     assert {remedy.action for remedy in error.remediation} == {"rename_node", "choose_start", "add_target"}
 
@@ -327,7 +327,7 @@ def test_an_edit_needs_a_node_and_existing_targets() -> None:
     given(CREATED).when(EditNode(scene_id="intro", node_id="cave", text="X")).then_refused("unknown_node", NotFound)
     lost = EditNode.model_validate({"scene_id": "intro", "node_id": "gate", "choices": [{"target": "cave"}]})
     error = given(CREATED).when(lost).then_refused("invalid_scene", Invalid)
-    assert error.detail["errors"][0]["path"] == "nodes[gate].choices[0].target"
+    assert error.detail["errors"][0]["path"] == "nodes/gate/choices/0/target"
 
 
 def test_a_node_that_one_event_could_not_carry_is_refused() -> None:

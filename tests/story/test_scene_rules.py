@@ -190,7 +190,7 @@ def test_errors_of_the_schema_come_with_their_paths() -> None:
     verdict = judge(scene({"id": "a", "choices": [{"target": "a", "conditions": [{"key": "x", "operator": "eq"}]}]}))
     assert not verdict["valid"]
     assert verdict["errors"] == [{
-        "path": "nodes[0].choices[0].conditions[0]", "message": "eq needs a `value`", "code": "value_error",
+        "path": "nodes/0/choices/0/conditions/0", "message": "eq needs a `value`", "code": "value_error",
     }]
     for nonsense in (None, [], "scene", 7, {}):
         assert not judge(nonsense)["valid"]
@@ -203,8 +203,8 @@ def test_errors_of_the_graph_come_with_their_paths() -> None:
         {"id": "a"},
     ))
     assert {(one.path, one.code) for one in found} == {
-        ("nodes[1].id", "duplicate_node"), ("nodes[0].choices[0].target", "missing_target"),
-        ("nodes[0].choices[1].id", "duplicate_choice"), ("nodes[0].directives[1].id", "duplicate_directive"),
+        ("nodes/1/id", "duplicate_node"), ("nodes/0/choices/0/target", "missing_target"),
+        ("nodes/0/choices/1/id", "duplicate_choice"), ("nodes/0/directives/1/id", "duplicate_directive"),
     }
 
 
@@ -215,22 +215,22 @@ def test_unreachable_nodes_and_dead_ends_are_warnings() -> None:
     ))
     assert verdict["valid"]
     assert codes(verdict["warnings"]) == {
-        ("nodes[0].choices[1].weight", "never_offered"), ("nodes[1]", "dead_end"), ("nodes[2]", "unreachable"),
-        ("nodes[3]", "unreachable"), ("nodes[3]", "end_with_choices"),
+        ("nodes/0/choices/1/weight", "never_offered"), ("nodes/1", "dead_end"), ("nodes/2", "unreachable"),
+        ("nodes/3", "unreachable"), ("nodes/3", "end_with_choices"),
     }
 
 
 def test_a_comparison_that_can_never_hold_is_a_warning() -> None:
     condition = {"key": "gold", "operator": "gt", "value": "many"}
     found = warnings(scene({"id": "a", "choices": [{"target": "a", "conditions": [condition]}]}))
-    assert [(one.path, one.code) for one in found] == [("nodes[0].choices[0].conditions[0].value", "never_true")]
+    assert [(one.path, one.code) for one in found] == [("nodes/0/choices/0/conditions/0/value", "never_true")]
     numeric = {"key": "gold", "operator": "gt", "value": "12"}
     assert not warnings(scene({"id": "a", "choices": [{"target": "a", "conditions": [numeric]}]}))
 
 
 def test_choices_that_cannot_be_told_apart_are_a_warning() -> None:
     found = warnings(scene({"id": "a", "choices": [{"target": "a"}, {"target": "a"}]}))
-    assert [(one.path, one.code) for one in found] == [("nodes[0].choices[1]", "ambiguous_choice")]
+    assert [(one.path, one.code) for one in found] == [("nodes/0/choices/1", "ambiguous_choice")]
 
 
 def test_ten_thousand_nodes_are_judged_and_one_more_is_refused() -> None:
@@ -243,7 +243,7 @@ def test_ten_thousand_nodes_are_judged_and_one_more_is_refused() -> None:
 def test_warnings_are_shown_with_a_scene(tmp_path: Path) -> None:
     telling = Telling(tmp_path)
     asyncio.run(telling.ask_later(CreateScene.model_validate(scene({"id": "a"}))))
-    assert codes(telling.look("ShowScene", scene_id="s")["warnings"]) == {("nodes[0]", "dead_end")}
+    assert codes(telling.look("ShowScene", scene_id="s")["warnings"]) == {("nodes/0", "dead_end")}
     checked = telling.look("CheckScene", scene_id="s")
     assert checked["valid"]
-    assert codes(checked["warnings"]) == {("nodes[0]", "dead_end")}
+    assert codes(checked["warnings"]) == {("nodes/0", "dead_end")}
