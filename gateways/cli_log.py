@@ -21,7 +21,7 @@ from domain.ids import UNBRANCHED, checked
 from domain.ports import Log, Recorded
 from gateways.cli_console import AsJson, Data, ExitCode, emit, err, out, progress, run, settings_of
 from services.audit import Verified, verify_file, verify_log
-from services.bootstrap import open_everything, open_studio
+from services.bootstrap import open_everything, open_studio, reach_chain
 from services.transfer import export_log, import_log
 from services.wire import event_line, event_object
 
@@ -200,13 +200,14 @@ def verify(
         if key is not None:
             with _reading(str(key)) as source:
                 trusted = source.read()
-        async with open_everything(settings_of(data), projecting=False, create=False) as opened:
-            with progress("Verifying") as report:
-                if file is None:
+        settings = settings_of(data)
+        if file is not None:  # needs no log: a copy of the checkpoints in DIR/audit is enough
+            with _reading(file) as lines, progress("Verifying") as report:
+                told = await verify_file(lines, reach_chain(settings), report, trusted=trusted)
+        else:
+            async with open_everything(settings, projecting=False, create=False) as opened:
+                with progress("Verifying") as report:
                     told = await verify_log(opened.studio.log, opened.chain, report, trusted=trusted)
-                else:
-                    with _reading(file) as lines:
-                        told = await verify_file(lines, opened.chain, report, trusted=trusted)
         if as_json:
             emit({**told._asdict(), "findings": [one._asdict() for one in told.findings]})
         else:

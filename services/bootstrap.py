@@ -228,6 +228,11 @@ def reach_tokens(settings: Settings) -> TokenBook:
     return TokenBook(_folder(settings).tokens, scopes_of(REGISTRY))
 
 
+def reach_chain(settings: Settings) -> ChainFolder:
+    """Where the audit keeps its hashes, without opening anything: enough to verify an exported log."""
+    return ChainFolder(_folder(settings).audit)
+
+
 def reach_blobs(settings: Settings) -> StoredBlobs:
     """Where blobs are kept."""
     return StoredBlobs(blob_place(settings, _folder(settings)))
