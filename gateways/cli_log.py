@@ -224,7 +224,8 @@ def _verified(told: Verified) -> None:
                       f"{told.checkpoints:,} signed checkpoints up to {told.signed:,}.")
     else:
         first = told.first
-        where = f" at position {first.position}" if first is not None and first.position else ""
+        exact = first is not None and first.position and first.kind != "rewritten"
+        where = f" at position {first.position}" if first is not None and exact else ""
         console.print(f"[bold red]The log is not as it was{where}.[/]")
     for finding in told.findings:
         console.print(f"  [red]{finding.kind}[/]  {escape(finding.message)}")
