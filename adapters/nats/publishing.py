@@ -135,7 +135,7 @@ class Publisher:
                 case "too_large":
                     raise _refused_as_too_large(answer.reason)
             reason, answer = answer.reason, None
-            if loop.time() + pause >= entry.deadline:
+            if loop.time() + pause >= entry.deadline or self.connection.is_closed:
                 raise out_of_time(entry, reason)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)

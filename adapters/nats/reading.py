@@ -209,7 +209,7 @@ class Reader:
                     return found
             except (Lost, Unanswered, TimeoutError, streams.ApiError) as error:
                 reason = str(error) or type(error).__name__
-            if loop.time() >= end:
+            if loop.time() >= end or self.connection.is_closed:
                 raise unreadable(reason)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)

@@ -211,8 +211,9 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
             tracking_recorder_class = resolve_topic(topic) if topic else JetStreamTrackingRecorder
         if not issubclass(tracking_recorder_class, JetStreamTrackingRecorder):
             raise ProgrammingError(f"{tracking_recorder_class.__name__} is no JetStreamTrackingRecorder")
-        made: type[JetStreamTrackingRecorder] = tracking_recorder_class
-        return made(self.store("tracking"))
+        made: Any = tracking_recorder_class
+        recorder: TrackingRecorder = made(self.store("tracking"))
+        return recorder
 
     def process_recorder(self) -> ProcessRecorder:
         topic = self.env.get(self.PROCESS_RECORDER_TOPIC)

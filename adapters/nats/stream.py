@@ -121,7 +121,8 @@ def check_version(connection: Connection) -> None:
 async def _ensured(connection: Connection, wanted: dict[str, Any], *, explicit: bool, seconds: float) -> Info:
     # A cluster that has just started answers "no leader" or "no suitable peers" for a while: ask again until it stands.
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    begun = loop.time()
+    end = begun + seconds
     while True:
         try:
             return await _ensured_once(connection, wanted, explicit=explicit)
@@ -130,6 +131,8 @@ async def _ensured(connection: Connection, wanted: dict[str, Any], *, explicit: 
             if code in ALONE and wanted["num_replicas"] > 1 and not explicit:
                 wanted = {**wanted, "num_replicas": 1}  # a single server that calls itself a cluster
                 continue
+            if isinstance(error, Unanswered) and not connection._server_info.get("jetstream"):
+                end = min(end, begun + 2)  # this server has none; if another one has, it answers sooner than that
             if loop.time() >= end or (isinstance(error, ApiError) and code not in PASSING):
                 raise _not_made(wanted, error) from error
         await asyncio.sleep(0.1)

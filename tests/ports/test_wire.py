@@ -87,7 +87,8 @@ def test_a_frame_states_its_sizes_in_bytes() -> None:
 
 
 @pytest.mark.parametrize(("pattern", "subject", "matches"), [
-    ("vn.>", "vn.a.b.c.d", True), ("vn.a.>", "vn.a.b.c.d", True), ("vn.a.>", "vn.b.b.c.d", False), ("vn.*.>", "vn.a.b.c.d", True),
+    ("vn.>", "vn.a.b.c.d", True), ("vn.a.>", "vn.a.b.c.d", True), ("vn.a.>", "vn.b.b.c.d", False),
+    ("vn.*.>", "vn.a.b.c.d", True),
     ("vn.*.*.c.*", "vn.a.b.c.d", True), ("vn.*.*.c.*", "vn.a.b.x.d", False), ("vn.*.*.c", "vn.a.b.c.d", False),
     ("vn.a.b.c.d.>", "vn.a.b.c.d", False), ("vn.*.*.*.*.*", "vn.a.b.c.d", False), ("vn.a.b.c.d", "vn.a.b.c.d", True),
     ("vn.a.b.c.*", "vn.a.b.c.d", True), ("vn.a.b.c.>", "vn.a.b.c.d", True),
