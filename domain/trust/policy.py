@@ -1,5 +1,4 @@
-"""Policy: what a project has acknowledged, its own rules, and every decision about importing, exporting, publishing
-and generating."""
+"""Policy: what a project has acknowledged, its own rules, and every decision on what it imports, makes and hands out."""
 
 from __future__ import annotations
 
