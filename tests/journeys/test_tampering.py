@@ -21,7 +21,7 @@ def history(count: int) -> Lines:
     return [
         event_line(Recorded(
             number, Stream("demo", "-", "worldline", f"w{number}"), "WorldlineForked", 1,
-            json.dumps({"worldline_id": f"w{number}", "forked_at": number - 1, "label": f"Line {number}", **told}).encode(),
+            json.dumps({"worldline_id": f"w{number}", "forked_at": 0, "label": f"Line {number}", **told}).encode(),
             f"e{number}", 1, f"2026-01-02T03:04:{number % 60:02}Z", "author", f"c{number}", "r", f"c{number}", "",
         ))
         for number in range(1, count + 1)
