@@ -1,4 +1,4 @@
-"""Policy: what a project has acknowledged, its own rules, and every decision on what it imports, makes and hands out."""
+"""Policy: what a project has acknowledged, its own rules, and every decision about what it takes in and gives out."""
 
 from __future__ import annotations
 
