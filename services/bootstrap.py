@@ -192,14 +192,16 @@ async def open_everything(
         stack.push_async_callback(dispatcher.close)
         studio = Studio(settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings))
         opened = Opened(studio, reached)
+        alone = reached.attached_to is None or role == "worker"
+        runner = await reach_runner(studio, reached, stack) if processes and alone else None
         stack.push_async_callback(opened.background.close)
-        if projecting and (reached.attached_to is None or role == "worker"):
+        if projecting and alone:
             opened.projector = Projector(reached.log, models, REGISTRY)
             opened.background.start("projector", opened.projector.run())
-        if auditing and (reached.attached_to is None or role == "worker"):
+        if auditing and alone:
             opened.background.start("audit", opened.audit())
-        if processes and (reached.attached_to is None or role == "worker"):
-            opened.background.start("processes", (await reach_runner(studio, reached, stack)).run())
+        if runner is not None:
+            opened.background.start("processes", runner.run())
         yield opened
 
 
