@@ -1,4 +1,4 @@
-"""A whole studio behind its HTTP door: the log in memory, read models in SQLite, counted live; on a socket if need be."""
+"""A whole studio behind its HTTP door: the log in memory, read models in SQLite, counted live."""
 
 from __future__ import annotations
 
@@ -103,8 +103,7 @@ async def on_socket(app: StudioApp) -> AsyncIterator[str]:
     ))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        while not server.started:
-            await asyncio.sleep(0.005)
+        await until(lambda: server.started, "the server to listen")
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         app.begin_closing()
@@ -127,7 +126,7 @@ async def until(true: Callable[[], Any], what: str) -> None:
     """Waits for what is bound to happen."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not true():
+            while not true():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"waited for {what}") from None
@@ -184,7 +183,9 @@ class Listener:
 
     async def take(self, count: int) -> list[Any]:
         """The data of the next messages."""
-        found = []
+        found: list[Any] = []
+        if count == 0:
+            return found
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for _, _, data in self.messages():
                 found.append(data)

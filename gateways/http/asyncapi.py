@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from gateways.http.openapi import COMPONENTS, NAME, REF, about
+from gateways.http.openapi import COMPONENTS, NAME, REF, about, portable
 from services.registry import Registry
 
 HEADERS: Final[dict[str, Any]] = {
@@ -37,7 +37,7 @@ def document(registry: Registry, version: str) -> dict[str, Any]:
     events = {name: event for name, (_, event) in sorted(registry.event_types.items())}
     listed = [(one, "serialization") for one in events.values()]
     _, definitions = models_json_schema(listed, ref_template=REF + "{model}")  # type: ignore[arg-type]
-    schemas = definitions.get("$defs", {}) | {"EventLine": COMPONENTS["EventLine"]}
+    schemas = portable(definitions.get("$defs", {})) | {"EventLine": COMPONENTS["EventLine"]}
     lines = {f"{name}Line": _line(name, about(event)) for name, event in events.items()}
     bodies = {name: _body(name, about(event)) for name, event in events.items()}
     filters = {"query": {"$ref": f"{REF}Filters"}}

@@ -1,7 +1,8 @@
 """JSON bodies, read once and strictly: what two readers could understand differently is refused.
 
 Refused with 400: what is not UTF-8 or not JSON, a key that stands twice in one object, NaN and Infinity, numbers
-beyond 64 bit, lone surrogates, nesting deeper than 64. Refused with 422: JSON that does not fit the model.
+beyond 64 bit, lone surrogates, nesting deeper than 64. Refused with 422: JSON that does not fit the model, and is not
+bent until it fits: ``"3"`` and ``true`` are no numbers.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def read_command(type_: type[CommandType], body: bytes, path: Mapping[str, str])
     if path:
         body = _with_path(body, given, path)
     try:
-        return type_.__pydantic_validator__.validate_json(body)  # type: ignore[no-any-return]
+        return type_.__pydantic_validator__.validate_json(body, strict=True)  # type: ignore[no-any-return]
     except ValidationError as error:
         raise unfit(error, what=type_.__name__, code="invalid_fields") from error
 
@@ -83,7 +84,8 @@ def read_command(type_: type[CommandType], body: bytes, path: Mapping[str, str])
 def command_of(type_: type[CommandType], fields: Mapping[str, Any], prefix: tuple[str | int, ...]) -> CommandType:
     """A command from an object that stands inside a larger body."""
     try:
-        return type_.__pydantic_validator__.validate_json(orjson.dumps(fields))  # type: ignore[no-any-return]
+        body = orjson.dumps(fields)
+        return type_.__pydantic_validator__.validate_json(body, strict=True)  # type: ignore[no-any-return]
     except ValidationError as error:
         raise unfit(error, what=type_.__name__, code="invalid_fields", prefix=prefix) from error
     except TypeError as error:  # a lone surrogate: the standard library reads it, nothing can write it

@@ -71,7 +71,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         },
     },
     "Page": {
-        "type": "object", "required": ["items", "next"],
+        "type": "object", "required": ["next"],
         "properties": {
             "items": {"type": "array"},
             "next": {"type": ["string", "null"], "description": "The next page's `cursor`; null at the end."},
@@ -246,8 +246,9 @@ def view_operation(view: View) -> Schema:
     return operation
 
 
+@lru_cache(maxsize=1024)
 def query_parameters(query: type[Query], path: str) -> list[Schema]:
-    """The fields of a query as parameters."""
+    """The fields of a query as parameters; not to be changed."""
     schema = query.model_json_schema()
     definitions = schema.get("$defs", {})
     filled = _path_names(path)
@@ -362,7 +363,7 @@ def document(registry: Registry, doors: Iterable[Door], others: Mapping[str, Any
             if door.open:
                 operation["security"] = []
             paths.setdefault(door.path, {})[door.method.lower()] = operation
-    return {
+    told: dict[str, Any] = portable({
         "openapi": "3.1.0",
         "info": {
             "title": "ComfyVN", "version": version,
@@ -377,7 +378,20 @@ def document(registry: Registry, doors: Iterable[Door], others: Mapping[str, Any
         },
         "security": [{}, {"token": []}],
         "tags": [{"name": name} for name in ("commands", "views", "log", "streams", "operations", "uploads")],
-    }
+    })
+    return told
+
+
+def portable(schema: Any) -> Any:
+    """The same schema with patterns as JSON Schema writes them (ECMA 262): the ends of a text are ``^`` and ``$``."""
+    if isinstance(schema, list):
+        return [portable(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {key: portable(value) for key, value in schema.items()}
+    if isinstance(told.get("pattern"), str):
+        told["pattern"] = told["pattern"].replace(r"\A", "^").replace(r"\Z", "$").replace(r"\z", "$")
+    return told
 
 
 def _without_required(schema: Schema, names: Iterable[str]) -> Schema:

@@ -139,7 +139,8 @@ def test_streams_take_the_token_in_the_query_since_an_event_source_has_no_header
 
 
 @pytest.mark.parametrize("host", [
-    "localhost", "localhost:8001", "127.0.0.1", "127.0.0.1:8001", "[::1]:8001", "10.1.2.3", "LOCALHOST", "studio.example:443",
+    "localhost", "localhost:8001", "127.0.0.1", "127.0.0.1:8001", "[::1]:8001", "10.1.2.3", "LOCALHOST",
+    "studio.example:443",
 ])
 def test_own_hosts_are_answered(host: str) -> None:
     async def scenario() -> None:
@@ -150,7 +151,8 @@ def test_own_hosts_are_answered(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", [
-    "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:8001", "user@localhost", "localhost/x",
+    "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:8001", "user@localhost",
+    "localhost/x",
     "localhost:port", "[::1", "localhost#", "",
 ])
 def test_a_name_that_is_not_ours_is_refused(host: str) -> None:
@@ -173,7 +175,8 @@ def test_exactly_one_host_is_needed() -> None:
 
 
 @pytest.mark.parametrize("origin", [
-    "http://evil.example", "null", "http://localhost:9999", "https://localhost.evil.example", "file://", "", "localhost",
+    "http://evil.example", "null", "http://localhost:9999", "https://localhost.evil.example", "file://", "",
+    "localhost",
 ])
 def test_a_foreign_page_is_refused_on_loopback_too(origin: str) -> None:
     async def scenario() -> None:
@@ -196,8 +199,8 @@ def test_the_own_page_and_allowed_pages_are_answered() -> None:
             answer = await here.fork("two", headers=foreign, status=201)
             assert answer.headers["access-control-allow-origin"] == "https://studio.example"
             assert "Location" in answer.headers["access-control-expose-headers"]
-            before = foreign | {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "content-type"}
-            asked = await here.client.options("/api/pov/worlds/one", headers=before)
+            before = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "content-type"}
+            asked = await here.client.options("/api/pov/worlds/one", headers=foreign | before)
             assert (asked.status_code, asked.headers["access-control-allow-headers"]) == (204, "content-type")
             assert "PATCH" in asked.headers["access-control-allow-methods"]
             assert (await here.client.options("/api/pov/worlds/one")).status_code == 405

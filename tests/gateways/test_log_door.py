@@ -51,7 +51,8 @@ def test_pages_join_without_gap_or_double() -> None:
 
 @pytest.mark.parametrize(("query", "positions"), [
     ("project=two", [1, 3, 5, 7]), ("id=w0", [1, 7]), ("type=WorldlineUpdated", [7]), ("actor=a0", [1, 4]),
-    ("actor=a0,a1", [1, 2, 4, 5]), ("category=worldline&after=5", [6, 7]), ("category=scene", []), ("worldline=-&limit=1", [1]),
+    ("actor=a0,a1", [1, 2, 4, 5]), ("category=worldline&after=5", [6, 7]), ("category=scene", []),
+    ("worldline=-&limit=1", [1]),
     ("project=one,two&id=w1,w2", [2, 3]), ("after=7", []), ("after=99", []),
 ])
 def test_filters_narrow(query: str, positions: list[int]) -> None:
@@ -80,7 +81,8 @@ def test_a_page_that_finds_little_looks_at_a_bounded_stretch(monkeypatch: pytest
 
 @pytest.mark.parametrize(("query", "path"), [
     ("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("after=-1", "after"), ("after=x", "after"),
-    ("project=a.b", "project"), ("project=", "project"), ("worldline=*", "worldline"), ("id=%3E", "id"), ("colour=1", "colour"),
+    ("project=a.b", "project"), ("project=", "project"), ("worldline=*", "worldline"), ("id=%3E", "id"),
+    ("colour=1", "colour"),
     ("category=" + ",".join("abcdefghijklmnopqrstuvwxyz" * 2), "category"),
 ])
 def test_filters_that_do_not_fit_are_named(query: str, path: str) -> None:
@@ -93,7 +95,9 @@ def test_filters_that_do_not_fit_are_named(query: str, path: str) -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize(("position", "status"), [("0", 404), ("9", 404), ("9" * 18, 404), ("x", 422), ("-1", 422), ("9" * 19, 422)])
+@pytest.mark.parametrize(("position", "status"), [
+    ("0", 404), ("9", 404), ("9" * 18, 404), ("x", 422), ("-1", 422), ("9" * 19, 422),
+])
 def test_a_position_without_an_event(position: str, status: int) -> None:
     async def scenario() -> None:
         async with door(projecting=False) as here:

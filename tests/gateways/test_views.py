@@ -1,4 +1,4 @@
-"""Views at the HTTP door: strict questions, positions that have happened, pages, and answers that need not travel twice."""
+"""Views at the HTTP door: strict questions, positions that have happened, pages, answers that need not travel twice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def test_a_list_is_read_page_by_page() -> None:
 
 
 @pytest.mark.parametrize(("query", "path"), [
-    ("limit=0", "limit"), ("limit=501", "limit"), ("limit=many", "limit"), ("limit=", "limit"), ("limit=1&limit=2", "limit"),
+    ("limit=0", "limit"), ("limit=501", "limit"), ("limit=many", "limit"), ("limit=", "limit"),
+    ("limit=1&limit=2", "limit"),
     ("colour=red", "colour"), ("project=a%20b", "project"), ("min_position=-1", "min_position"),
     ("min_position=1e99", "min_position"), ("cursor=" + "x" * 2001, "cursor"),
 ])
