@@ -31,7 +31,7 @@ ERROR_LIMIT = 4000
 
 
 class SqlReadModels:
-    """``domain.ports.ReadModels`` for ``sqlite:///file`` and ``postgresql://…``; nothing is opened before it is used."""
+    """``domain.ports.ReadModels`` for ``sqlite:///file`` and ``postgresql://…``; opened when it is first used."""
 
     def __init__(self, url: str) -> None:
         self._sessions = Sessions(url)
@@ -89,7 +89,7 @@ class SqlReadModels:
             return rebuilding.begin(connection, self._sessions.shapes, projection, version, shape)
 
     def swap(self, projection: str, generation: int, *, beyond: bool = False) -> bool:
-        with self._sessions.writing() as connection:
+        with _known(projection), self._sessions.writing() as connection:
             rebuilding.finish_indexes(connection, self._sessions.shapes, projection, generation)
         return patiently(self._sessions.postgres, lambda: self._swap(projection, generation, beyond))
 
@@ -109,7 +109,7 @@ class SqlReadModels:
         return self.fingerprint(projection, generation).tables
 
     def fingerprint(self, projection: str, generation: int | None = None) -> Fingerprint:
-        with self._sessions.glancing(consistent=True) as connection:
+        with _known(projection), self._sessions.glancing(consistent=True) as connection:
             which = C.live == 1 if generation is None else C.generation == generation
             found = standings(connection, C.name == projection, which)
             if not found:
@@ -156,13 +156,24 @@ class SqlReadModels:
         return found
 
     def _mark(self, projection: str, status: str, failed_position: int, error: str) -> None:
-        with self._sessions.writing() as connection:
+        with _known(projection), self._sessions.writing() as connection:
             marked = connection.execute(
                 sa.update(CHECKPOINTS).where(C.name == projection, C.live == 1)
                 .values(status=status, failed_position=failed_position, error=escaped(error))
             )
             if not marked.rowcount:
                 raise rebuilding.unknown(projection)
+
+
+@contextmanager
+def _known(projection: str) -> Iterator[None]:
+    """In a database in which nothing was made yet, nothing is known."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.code == MISSING:
+            raise rebuilding.unknown(projection) from None
+        raise
 
 
 def _gathered(step: Progress, shape: str) -> Gathered:

@@ -16,7 +16,7 @@ from adapters.sql.damage import damaged, moved_aside
 from adapters.sql.failures import DAMAGED, MISSING, explained, told
 from adapters.sql.postgres import share_lock, turn
 from adapters.sql.schema import CHECKPOINTS, Stored
-from domain.errors import Unavailable
+from domain.errors import Remedy, Unavailable
 
 TRIES: Final = 50
 """How often a reader starts over when tables come and go; each time needs another swap in the same instant."""
@@ -99,18 +99,22 @@ class Sessions:
             connection.begin()
             try:
                 share_lock(connection, known)
-                snapshot = _live(connection)
-                tables = self.shapes.live(connection, snapshot)
             except DBAPIError as error:
+                if explained(error).code != MISSING:
+                    raise
+                # Tables have gone since: look again at what stands.
                 connection.rollback()
                 self.shapes.forget()
-                if getattr(explained(error), "code", "") != MISSING:
-                    raise
                 continue
+            found = _live(connection)
+            tables = self.shapes.live(connection, found)
             if tables.keys() <= set(known):
-                return Snapshot(connection, snapshot, tables)
+                return Snapshot(connection, found, tables)
             connection.rollback()
-        raise Unavailable("The read models are being swapped.", error="read_side_busy")
+        raise Unavailable(
+            "The read models are being swapped.", error="read_side_busy",
+            remediation=[Remedy("Try again in a moment.", "retry")],
+        )
 
     @contextmanager
     def _connection(self, readonly: bool = False) -> Iterator[sa.Connection]:
@@ -136,10 +140,12 @@ class Sessions:
 
 
 def _live(connection: sa.Connection) -> list[Standing]:
+    """What is live; nothing in a database in which nothing was made yet."""
     try:
-        with connection.begin_nested():
-            return standings(connection, C.live == 1)
+        return standings(connection, C.live == 1)
     except DBAPIError as error:
-        if getattr(explained(error), "code", "") == MISSING:
-            return []
-        raise
+        if explained(error).code != MISSING:
+            raise
+        connection.rollback()
+        connection.begin()
+        return []
