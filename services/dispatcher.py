@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
-
-import orjson
-import structlog
-from pydantic import ValidationError
 
 from commands.declaration import Asking, Command
 from commands.envelope import Asked
@@ -20,39 +15,12 @@ from domain.context import Context
 from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
 from domain.ids import MAIN, UNBRANCHED, checked, derived_id
 from domain.ports import Commit, Conflict, Log, Proposed, Recorded, Stream
-from domain.story.worldline import Forked
 from domain.values import Event
+from services.aggregates import Aggregates, Loaded, Outcome, Seen
 from services.registry import Registry
 
 ATTEMPTS: Final = 40
 """How often a raced command is decided again before the caller is told to retry."""
-
-CACHED: Final = 4096
-"""Aggregates kept folded in memory."""
-
-REMEMBERED: Final = 64
-"""Newest commands of an aggregate that its folded state remembers; older ones are found through ``Receipts``."""
-
-SNAPSHOT_EVERY: Final = 50
-"""Events between two snapshots of a small aggregate; a large one waits for one event per KiB of its state."""
-
-log = structlog.get_logger("dispatcher")
-
-
-class Outcome(NamedTuple):
-    """One recorded event as a receipt names it."""
-
-    type: str
-    position: int
-    version: int
-
-
-class Seen(NamedTuple):
-    """What a command id has led to before."""
-
-    request: str
-    outcomes: tuple[Outcome, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -84,26 +52,6 @@ class Receipts(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Loaded:
-    """A folded aggregate. ``position`` is the newest event on its own stream (0: none, also when it inherits)."""
-
-    state: Any
-    version: int = 0
-    position: int = 0
-    seen: OrderedDict[str, Seen] = field(default_factory=OrderedDict)
-    forgotten: int = 0
-    unsaved: int = 0
-
-    def remember(self, command_id: str, request: str, outcome: Outcome) -> None:
-        known = self.seen.get(command_id)
-        outcomes = (*known.outcomes, outcome) if known else (outcome,)
-        self.seen[command_id] = Seen(request, outcomes)
-        while len(self.seen) > REMEMBERED:
-            _, oldest = self.seen.popitem(last=False)
-            self.forgotten = max(self.forgotten, oldest.outcomes[-1].position)
-
-
 class Dispatcher:
     """Handles commands for every context of a registry on one log."""
 
@@ -111,14 +59,12 @@ class Dispatcher:
         self.log = log
         self.registry = registry
         self.receipts = receipts
-        self._cache: OrderedDict[Stream, Loaded] = OrderedDict()
+        self.aggregates = Aggregates(log, registry)
         self._locks: WeakValueDictionary[Stream, asyncio.Lock] = WeakValueDictionary()
-        self._lines: dict[tuple[str, str], Forked] = {}
-        self._saving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Waits for snapshots that are being saved."""
-        await asyncio.gather(*self._saving, return_exceptions=True)
+        await self.aggregates.close()
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -156,10 +102,10 @@ class Dispatcher:
                     return await self._attempt(plans, asked, expected_version, dry_run, keyed, hopeful)
                 except Conflict as conflict:
                     for stream in conflict.streams:
-                        self._cache.pop(stream, None)
+                        self.aggregates.forget(stream)
                 except Unavailable:
                     for plan in plans:
-                        self._cache.pop(plan.stream, None)
+                        self.aggregates.forget(plan.stream)
                     raise
         raise Unavailable(
             "Too many others are changing this at the same time.",
@@ -179,10 +125,10 @@ class Dispatcher:
         try:
             decided = await self._decide(plans, loaded, asked, expected_version)
         except ComfyVNError:
-            await self._fresh(loaded)
+            await self.aggregates.confirm(loaded)
             raise
         if not any(events for events, *_ in decided):
-            await self._fresh(loaded)
+            await self.aggregates.confirm(loaded)
         commits = self._commits(plans, loaded, decided, asked)
         if dry_run:
             return [
@@ -226,10 +172,10 @@ class Dispatcher:
             return ()
         states = []
         for stream in streams:
-            found = await self.load(stream)
+            found = await self.aggregates.load(stream)
             if found.position == 0:  # may have come into being through another process
-                self._cache.pop(stream, None)
-                found = await self.load(stream)
+                self.aggregates.forget(stream)
+                found = await self.aggregates.load(stream)
             states.append(found.state)
         return (states,)
 
@@ -243,8 +189,9 @@ class Dispatcher:
                 proposed.setdefault(plan.stream, []).append(Proposed(
                     type(event).__name__, event.SCHEMA, self.registry.encode(event),
                     # The request is part of it: a key reused for something else must not find "its own" event there.
-                    derived_id(asked.project, asked.command_id, asked.request, str(number)), was + offset, asked.time, asked.actor,
-                    asked.command_id, asked.request, asked.correlation_id or asked.command_id, asked.causation_id,
+                    derived_id(asked.project, asked.command_id, asked.request, str(number)), was + offset, asked.time,
+                    asked.actor, asked.command_id, asked.request, asked.correlation_id or asked.command_id,
+                    asked.causation_id,
                 ))
                 number += 1
         return [Commit(stream, loaded[stream].position, tuple(events)) for stream, events in proposed.items()]
@@ -262,10 +209,7 @@ class Dispatcher:
         for outcome in outcomes:
             found.remember(asked.command_id, asked.request, outcome)
         if outcomes:
-            found.state, found.version, found.position = after, version, outcomes[-1].position
-            found.unsaved += len(outcomes)
-            self._keep(plan.stream, found)
-            self._save_later(plan.stream, plan.context, found)
+            self.aggregates.moved(plan.stream, found, after, version, outcomes[-1].position, len(outcomes))
         return Receipt(
             plan.id, plan.stream, version, found.position, outcomes, created=was == 0 and bool(outcomes),
             told=plan.asking.told(events), problem=plan.asking.bad_news(events),
@@ -320,138 +264,13 @@ class Dispatcher:
         return Receipt(plan.id, plan.stream, version, position, outcomes, created=created, repeated=True,
                        told=plan.asking.told(events), problem=plan.asking.bad_news(events))
 
-    async def _fresh(self, loaded: dict[Stream, Loaded]) -> None:
-        """Raises ``Conflict`` when a no was said on a state that another process has since moved on from."""
-        stale = []
-        for stream, found in loaded.items():
-            newest = await self.log.last(stream)
-            if (newest.position if newest else 0) != found.position:
-                stale.append(stream)
-        if stale:
-            raise Conflict(stale)
-
-    # --- loading ----------------------------------------------------------------------------------------------
-
-    async def load(self, stream: Stream) -> Loaded:
-        """The aggregate as this process last knew it, else from its snapshot and what came after."""
-        found = self._cache.get(stream)
-        if found is not None:
-            self._cache.move_to_end(stream)
-            return found
-        context = self.registry.contexts[stream.category]
-        found = await self._restored(stream, context)
-        await self._fold(stream, context, found, None)
-        self._save_later(stream, context, found)
-        self._keep(stream, found)
-        return found
-
     async def _opened(self, plan: _Plan, hopeful: bool) -> Loaded:
         # What a command creates is most likely not there yet. Assuming so saves two reads; when it is wrong, the
         # append at position 0 conflicts, or the second look at a refusal does, and the next attempt reads.
         new = plan.asking.creates and plan.stream.worldline in (MAIN, UNBRANCHED)
-        if hopeful and new and plan.stream not in self._cache:
+        if hopeful and new and plan.stream not in self.aggregates:
             return Loaded(plan.context.initial)
-        return await self.load(plan.stream)
-
-    def _keep(self, stream: Stream, found: Loaded) -> None:
-        self._cache[stream] = found
-        while len(self._cache) > CACHED:
-            self._cache.popitem(last=False)
-
-    async def load_at(self, stream: Stream, position: int) -> Loaded:
-        """The aggregate as it was at a position."""
-        context = self.registry.contexts[stream.category]
-        found = await self._restored(stream, context)
-        if found.position > position:
-            found = await self._inherited(stream, context)
-        await self._fold(stream, context, found, position)
-        return found
-
-    async def _fold(self, stream: Stream, context: Context, found: Loaded, upto: int | None) -> None:
-        events = await self.log.read_stream(stream, after=found.position, upto=upto)
-        if events and found.position == 0:
-            inherited = await self._inherited(stream, context)
-            found.state, found.version = inherited.state, inherited.version
-        elif not events and found.position == 0:
-            inherited = await self._inherited(stream, context, upto)
-            found.state, found.version = inherited.state, inherited.version
-        for recorded in events:
-            self._evolve(context, found, recorded)
-        found.unsaved += len(events)
-
-    def _evolve(self, context: Context, found: Loaded, recorded: Recorded) -> None:
-        event = self.registry.decode(recorded)
-        if event is not None:
-            found.state = context.evolve(found.state, event)
-        found.version, found.position = recorded.version, recorded.position
-        outcome = Outcome(recorded.type, recorded.position, recorded.version)
-        found.remember(recorded.command_id, recorded.request, outcome)
-
-    async def _inherited(self, stream: Stream, context: Context, upto: int | None = None) -> Loaded:
-        """What a document is before its first event on its own worldline: the parent's, as of the fork."""
-        if not context.branches or stream.worldline == MAIN:
-            return Loaded(context.initial)
-        line = await self._line(stream.project, stream.worldline)
-        parent = stream._replace(worldline=line.parent)
-        base = await self.load_at(parent, line.forked_at if upto is None else min(upto, line.forked_at))
-        return Loaded(base.state, base.version)
-
-    async def _line(self, project: str, worldline: str) -> Forked:
-        # Where a worldline left its parent never changes, so one look is enough for the life of this process.
-        known = self._lines.get((project, worldline))
-        if known is None:
-            stream = Stream(project, UNBRANCHED, "worldline", worldline)
-            found = await self.load(stream)
-            if not isinstance(found.state, Forked):
-                self._cache.pop(stream, None)
-                raise NotFound(
-                    f"Project {project} has no worldline {worldline}.",
-                    error="unknown_worldline",
-                    remediation=[Remedy("Fork it first, or list the worldlines of the project.", "list_worldlines")],
-                    detail={"project": project, "worldline": worldline},
-                )
-            known = self._lines[project, worldline] = found.state
-        return known
-
-    # --- snapshots --------------------------------------------------------------------------------------------
-
-    async def _restored(self, stream: Stream, context: Context) -> Loaded:
-        saved = await self.log.load_snapshot(stream)
-        if saved is not None:
-            try:
-                head, _, body = saved.partition(b"\n")
-                told = orjson.loads(head)
-                if told["shape"] == context.snapshot:
-                    seen = OrderedDict(
-                        (id_, Seen(request, tuple(Outcome(*one) for one in outcomes)))
-                        for id_, request, outcomes in told["seen"]
-                    )
-                    state = self.registry.states[context.category].validate_json(body)
-                    return Loaded(state, told["version"], told["position"], seen, told["forgotten"])
-            except (ValueError, KeyError, TypeError, ValidationError) as error:
-                log.warning("snapshot_unreadable", stream=stream.subject, reason=str(error)[:200])
-        return Loaded(context.initial)
-
-    def _save_later(self, stream: Stream, context: Context, found: Loaded) -> None:
-        if found.unsaved < SNAPSHOT_EVERY:
-            return
-        head = orjson.dumps({
-            "shape": context.snapshot, "version": found.version, "position": found.position,
-            "forgotten": found.forgotten,
-            "seen": [[id_, seen.request, [tuple(one) for one in seen.outcomes]] for id_, seen in found.seen.items()],
-        })
-        body = self.registry.states[context.category].dump_json(found.state)
-        # A large state is saved less often, so that saving stays a small share of the work.
-        found.unsaved = -(len(body) // 1024)
-        task = asyncio.create_task(self._save(stream, head + b"\n" + body))
-        self._saving.add(task)
-        task.add_done_callback(self._saving.discard)
-
-    async def _save(self, stream: Stream, snapshot: bytes) -> None:
-        try:
-            await self.log.save_snapshot(stream, snapshot)
-        except ComfyVNError as error:
-            log.warning("snapshot_not_saved", stream=stream.subject, reason=error.message)
+        return await self.aggregates.load(plan.stream)
 
     def _lock(self, stream: Stream) -> asyncio.Lock:
         lock = self._locks.get(stream)

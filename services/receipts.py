@@ -9,7 +9,7 @@ from typing import Final
 from domain.errors import Remedy, Unavailable
 from domain.ports import ReadModels
 from domain.tables import Row, Where
-from services.dispatcher import Outcome, Seen
+from services.aggregates import Outcome, Seen
 
 INDEX: Final = "timeline"
 

@@ -56,7 +56,7 @@ class Telling:
         """The folded state of an aggregate, now or as it was at a position."""
         stream = Stream(self.project, worldline, category, id_)
         dispatcher = Dispatcher(self.log, REGISTRY)
-        return asyncio.run(dispatcher.load(stream) if at is None else dispatcher.load_at(stream, at)).state
+        return asyncio.run(dispatcher.aggregates.load(stream) if at is None else dispatcher.aggregates.load_at(stream, at)).state
 
     def look(self, view: str, **query: Any) -> Any:
         """A view's answer, after it has counted everything."""

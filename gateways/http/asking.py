@@ -113,7 +113,7 @@ async def exists(studio: Studio, category: str, id_: str, project: str, worldlin
     """Whether anything has happened to an aggregate, here or on the worldline that it is inherited from."""
     line = worldline if studio.registry.contexts[category].branches else UNBRANCHED
     try:
-        found = await studio.dispatcher.load(Stream(project, line, category, token(id_)))
+        found = await studio.dispatcher.aggregates.load(Stream(project, line, category, token(id_)))
     except (ValueError, NotFound):
         return False
     return found.version > 0

@@ -126,7 +126,7 @@ async def _asset(studio: Studio, given: Mapping[str, str], uid: str) -> _Bytes:
         # Just registered, and the read side has not counted it yet: the log knows.
         if error.code != "unknown_asset" or not re.fullmatch("[0-9a-f]{16}", uid):
             raise
-        loaded = await studio.dispatcher.load(Stream(given["project"], UNBRANCHED, CATEGORY, uid))
+        loaded = await studio.dispatcher.aggregates.load(Stream(given["project"], UNBRANCHED, CATEGORY, uid))
         if isinstance(loaded.state, Removed):
             raise _removed(uid) from error
         if not isinstance(loaded.state, Registered):

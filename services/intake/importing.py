@@ -137,7 +137,7 @@ async def _scene(studio: Studio, document: dict[str, Any], project: str, worldli
 
 
 async def _exists(studio: Studio, project: str, worldline: str, scene_id: str) -> bool:
-    loaded = await studio.dispatcher.load(Stream(project, worldline, CATEGORY, scene_id))
+    loaded = await studio.dispatcher.aggregates.load(Stream(project, worldline, CATEGORY, scene_id))
     return not isinstance(loaded.state, Unwritten)
 
 

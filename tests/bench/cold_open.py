@@ -16,7 +16,7 @@ async def main(url: str, project: str, name: str) -> None:
     log = await JetStreamLog.connect([url], stream="BENCH", replicas=None, event_limit=2**20)
     dispatcher = Dispatcher(log, REGISTRY)
     began = time.perf_counter()
-    found = await dispatcher.load(Stream(project, "main", "scene", name))
+    found = await dispatcher.aggregates.load(Stream(project, "main", "scene", name))
     took = time.perf_counter() - began
     assert found.version > 0
     await dispatcher.close()

@@ -88,7 +88,7 @@ async def _long_lived(folder: Path, edits: int) -> None:
     await log.load(batch)
     for name in ("short", "long"):
         dispatcher = Dispatcher(log, REGISTRY)
-        await dispatcher.load(Stream(PROJECT, "main", "scene", name))
+        await dispatcher.aggregates.load(Stream(PROJECT, "main", "scene", name))
         await dispatcher.close()
     await log.close()
     await server.stop()

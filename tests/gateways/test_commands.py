@@ -160,7 +160,9 @@ def test_every_command_can_be_tried_dry() -> None:
 
 def test_bad_news_that_was_recorded_is_a_problem_that_says_where() -> None:
     from gateways.http.asking import Locations, accepted
-    from services.dispatcher import Outcome, Receipt, Stream
+    from domain.ports import Stream
+    from services.aggregates import Outcome
+    from services.dispatcher import Receipt
 
     receipt = Receipt(
         "d1", Stream("demo", "-", "policy", "d1"), 1, 7, (Outcome("PolicyDecided", 7, 1),), created=True,

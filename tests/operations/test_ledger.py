@@ -361,7 +361,7 @@ def test_two_hundred_reservations_at_once_never_overdraw() -> None:
             for number in range(200)
         ))
         assert sorted(outcomes) == ["insufficient_credits"] * 100 + ["ok"] * 100
-        third = await Dispatcher(log, REGISTRY).load(STREAM)
+        third = await Dispatcher(log, REGISTRY).aggregates.load(STREAM)
         assert (third.state.balance, third.state.reserved, third.state.available) == (100, 100, 0)
         assert len(log.events) == 101
 

@@ -56,7 +56,7 @@ def test_a_stored_stream_folds_and_projects(path: Path) -> None:
     async def fold() -> None:
         dispatcher = Dispatcher(await kept(events), REGISTRY)
         for stream in {one.stream for one in events}:
-            found = await dispatcher.load(stream)
+            found = await dispatcher.aggregates.load(stream)
             assert found.position == max(one.position for one in events if one.stream == stream)
             adapter = REGISTRY.states[stream.category]
             assert adapter.validate_json(adapter.dump_json(found.state)) == found.state

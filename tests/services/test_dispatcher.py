@@ -13,7 +13,8 @@ from commands.story.worldline import ForkWorldline, UpdateWorldline
 from domain.errors import Invalid, NotFound, Refused, Stale, Unavailable
 from domain.ports import Commit, Stream
 from domain.story.worldline import Forked
-from services.dispatcher import REMEMBERED, SNAPSHOT_EVERY, Dispatcher, Seen
+from services.aggregates import REMEMBERED, SNAPSHOT_EVERY, Seen
+from services.dispatcher import Dispatcher
 from services.registry import REGISTRY
 
 STREAM = Stream("demo", "-", "worldline", "night")
@@ -215,7 +216,7 @@ def test_a_cold_dispatcher_opens_from_the_snapshot_and_remembers_commands() -> N
         await warm.close()
         CountingLog.reads = 0
         cold = Dispatcher(log, REGISTRY)
-        found = await cold.load(STREAM)
+        found = await cold.aggregates.load(STREAM)
         assert isinstance(found.state, Forked)
         assert found.state.notes == str(3 * SNAPSHOT_EVERY - 1)
         assert found.version == 3 * SNAPSHOT_EVERY + 1
@@ -233,7 +234,7 @@ def test_an_unreadable_snapshot_costs_time_and_nothing_else() -> None:
         for broken in (b"", b"\n", b"nonsense", b'{"shape": 1}\n{}', b'{"shape":1,"version":1,"position":1,'
                        b'"forgotten":0,"seen":[]}\n{"kind":"unheard of"}'):
             await log.save_snapshot(STREAM, broken)
-            found = await Dispatcher(log, REGISTRY).load(STREAM)
+            found = await Dispatcher(log, REGISTRY).aggregates.load(STREAM)
             assert isinstance(found.state, Forked)
             assert found.version == 1
 

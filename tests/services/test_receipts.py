@@ -14,7 +14,8 @@ from commands.operations.ledger import GrantCredits
 from commands.story.worldline import ForkWorldline, UpdateWorldline
 from domain.errors import Invalid, Unavailable
 from domain.ports import Stream
-from services.dispatcher import REMEMBERED, Dispatcher, Outcome
+from services.aggregates import REMEMBERED, Outcome
+from services.dispatcher import Dispatcher
 from services.receipts import TimelineReceipts
 from services.registry import REGISTRY
 
@@ -97,7 +98,7 @@ def test_the_index_is_waited_for_as_far_as_the_aggregate_has_forgotten(tmp_path:
         )
         done, _ = await asyncio.wait({waiting}, timeout=0.05)
         assert not done, "a key was called new before the index had counted what was forgotten"
-        forgotten = (await dispatcher.load(Stream("demo", "-", "worldline", "night"))).forgotten
+        forgotten = (await dispatcher.aggregates.load(Stream("demo", "-", "worldline", "night"))).forgotten
         seen.count(log.events[:forgotten])
         receipt = await waiting
         assert not receipt.repeated
