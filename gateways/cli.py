@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateways import cli_doctor, cli_log, cli_projections, cli_serve, cli_token, cli_worldline
+from gateways import cli_demo, cli_doctor, cli_import, cli_log, cli_projections, cli_serve, cli_token, cli_worldline
 
 app = typer.Typer(
     name="comfyvn", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -14,9 +14,11 @@ app = typer.Typer(
 app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_worldline.app, name="worldline")
+app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_token.app, name="token")
 app.command()(cli_serve.serve)
 app.command()(cli_serve.work)
+app.command()(cli_demo.demo)
 app.command()(cli_doctor.doctor)
 
 

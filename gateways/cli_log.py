@@ -306,11 +306,15 @@ def _line(recorded: Recorded, as_json: bool, console: Console) -> None:
         sys.stdout.buffer.write(event_line(recorded) + b"\n")
         sys.stdout.flush()
         return
+    console.print(line_of(recorded), overflow="ignore", no_wrap=True, crop=False)
+
+
+def line_of(recorded: Recorded) -> str:
+    """An event in one line for people, with rich's markup."""
     project, worldline, category, id_ = recorded.stream
     line = "" if worldline == UNBRANCHED else f"@{worldline}"
-    console.print(
+    return (
         f"[dim]{recorded.position:>8}  {recorded.time[:23]}[/]  [bold]{escape(recorded.type):<26}[/] "
         f"[cyan]{escape(project)}{escape(line)}[/] {escape(category)}/{escape(id_)} [dim]v{recorded.version} "
-        f"by {escape(recorded.actor)}[/]",
-        overflow="ignore", no_wrap=True, crop=False,
+        f"by {escape(recorded.actor)}[/]"
     )

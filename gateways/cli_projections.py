@@ -142,7 +142,7 @@ def digests(compared: list[Verified]) -> Table:
         table.add_column(column, no_wrap=True)
     for one in compared:
         sign = "[green]equal[/]" if one.equal else f"[bold red]differs[/] {escape(one.error)}"
-        table.add_row(one.table, one.live[:24], one.rebuilt[:24], sign)
+        table.add_row(one.table, one.live[:20], one.rebuilt[:20], sign)
     return table
 
 

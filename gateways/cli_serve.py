@@ -13,7 +13,7 @@ from rich.markup import escape
 from gateways import serving
 from gateways.cli_console import AsJson, Data, emit, out, run
 from services import journal
-from services.bootstrap import open_everything
+from services.bootstrap import Opened, open_everything
 from services.settings import Settings
 from services.supervisor import run_until_told
 
@@ -41,14 +41,15 @@ def serve(
     side are outside; without them an embedded nats-server and SQLite run on the data folder.
     """
 
-    def told(ready: serving.Ready) -> None:
+    async def told(ready: serving.Ready, _: Opened) -> bool:
         if as_json:
             emit({"ready": True, **asdict(ready)})
-            return
+            return True
         console = out()
         console.print(f"ComfyVN serves [bold]{escape(ready.data)}[/] at [bold cyan]{ready.url}[/]")
         console.print(f"  [dim]log {ready.log} · read side {ready.read_side} · every door {ready.url}/ · "
                       "Ctrl-C ends it[/]")
+        return True
 
     async def working() -> None:
         await serving.serve(loud_settings(data, host=host, port=port), worker=worker, told=told)

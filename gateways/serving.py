@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -96,16 +96,20 @@ class Ready:
     read_side: str
 
 
-async def serve(settings: Settings, *, worker: bool, told: Callable[[Ready], None]) -> None:
+Told = Callable[[Ready, Opened], Awaitable[bool]]
+"""Called when the door is open, with the studio behind it; answers whether to go on serving."""
+
+
+async def serve(settings: Settings, *, worker: bool, told: Told) -> None:
     """Serves until SIGINT or SIGTERM, then ends the door, the worker and the embedded log in that order.
 
-    ``told`` is called once, when the door is open. Raises ``Refused`` when the folder is in use, the port is taken or
-    a door beyond loopback has no token yet, and ``Unavailable`` when a server that is needed does not answer.
+    Raises ``Refused`` when the folder is in use, the port is taken or a door beyond loopback has no token yet, and
+    ``Unavailable`` when a server that is needed does not answer.
     """
     await run_until_told(_serve(settings, worker, told))
 
 
-async def _serve(settings: Settings, worker: bool, told: Callable[[Ready], None]) -> None:
+async def _serve(settings: Settings, worker: bool, told: Told) -> None:
     with contextlib.closing(bound(settings.host, settings.port)) as listening:
         async with open_everything(settings, role="server", projecting=False) as opened:
             access = reach_tokens(settings)
@@ -115,9 +119,9 @@ async def _serve(settings: Settings, worker: bool, told: Callable[[Ready], None]
             async with _beside([child.run()] if worker else []), _door(app, settings, listening) as door:
                 ready = _ready(settings, opened, listening, worker)
                 opened.announce(ready.url, asdict(ready))
-                told(ready)
                 try:
-                    await door
+                    if await told(ready, opened):
+                        await door
                 finally:
                     opened.withdraw()
 
