@@ -10,9 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -94,10 +96,7 @@ log_file: "{home}/log"
 cluster {{ name: tests, listen: "127.0.0.1:{self._routes[index]}", routes: {routes} }}
 jetstream {{ store_dir: "{home}/store", sync_interval: always }}
 """)
-        self._nodes[index] = subprocess.Popen(
-            [str(find_binary()), "-c", str(home / "nats.conf")], start_new_session=True, preexec_fn=die_with_parent,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
+        self._nodes[index] = started(home / "nats.conf")
 
     def kill(self, index: int) -> None:
         """``kill -9`` of one node; it stays away until ``start``."""
@@ -149,6 +148,15 @@ jetstream {{ store_dir: "{home}/store", sync_interval: always }}
         """Ends all nodes."""
         for index in range(3):
             self.kill(index)
+
+
+def started(config: Path) -> subprocess.Popen[bytes]:
+    """A nats-server on a configuration; on Linux it ends with the tests, however they end."""
+    return subprocess.Popen(
+        [str(find_binary()), "-c", str(config)], start_new_session=True,
+        preexec_fn=partial(die_with_parent, os.getpid()) if sys.platform == "linux" else None,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
 
 
 def free_ports(number: int) -> list[int]:
@@ -227,10 +235,7 @@ def plain_server(folder: Path, config: str) -> Iterator[str]:
     (port,) = free_ports(1)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nats.conf").write_text(f'listen: "127.0.0.1:{port}"\nlog_file: "{folder}/log"\n{config}\n')
-    process = subprocess.Popen(
-        [str(find_binary()), "-c", str(folder / "nats.conf")], start_new_session=True, preexec_fn=die_with_parent,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
+    process = started(folder / "nats.conf")
     try:
         eventually(lambda: _listens(port))
         yield f"nats://127.0.0.1:{port}"

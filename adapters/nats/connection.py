@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+import nats.errors
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
@@ -30,6 +31,10 @@ Message = tuple[bytes, bytes]
 
 class Lost(Exception):
     """The connection went away before the answer came: what was asked may have been done, or not."""
+
+
+class NotConnected(Lost):
+    """There is no connection at the moment: what was asked has not been sent."""
 
 
 class Unanswered(Exception):
@@ -49,6 +54,7 @@ class Connection(Client):
         self._count = 0
         self._inbox = b""
         self._up = asyncio.Event()
+        self._doubting = False
         self.refusal: str = ""
 
     async def raw_subscribe(self, subject: str, taker: Callable[[bytes, bytes, bytes], None]) -> int:
@@ -92,13 +98,28 @@ class Connection(Client):
                 await self._up.wait()
         return self.is_connected
 
+    async def doubt(self, seconds: float = 1.0) -> None:
+        """After an answer that did not come: finds out whether the connection still carries anything, or gives it up.
+
+        A peer that vanished without a word (power, a pulled cable) would otherwise be believed for half a minute.
+        """
+        if self._doubting or not self.is_connected:
+            return
+        self._doubting = True
+        try:
+            await self.rtt(timeout=seconds)  # type: ignore[arg-type]  # any number of seconds will do
+        except (TimeoutError, nats.errors.Error):
+            await self.force_reconnect()
+        finally:
+            self._doubting = False
+
     # --- inside -------------------------------------------------------------------------------------------------
 
     async def _conversation(
         self, asked: _Asked, messages: Sequence[tuple[str, bytes, bytes]], seconds: float
     ) -> list[Message]:
         if not self.is_connected:
-            raise Lost("not connected")
+            raise NotConnected("there is no connection to the log")
         self._count += 1
         token = b"%d" % self._count
         self._asked[token] = asked
@@ -154,6 +175,7 @@ class Connection(Client):
 
     async def on_back(self) -> None:
         """nats-py calls it when the connection stands again."""
+        self.refusal = ""
         self._up.set()
         for call in self.back:
             call()

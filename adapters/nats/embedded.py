@@ -20,6 +20,7 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -133,7 +134,8 @@ class EmbeddedServer:
             self._process = await asyncio.create_subprocess_exec(
                 str(binary), "-c", str(self.folder / "nats.conf"),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True, preexec_fn=die_with_parent if sys.platform == "linux" else None,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()) if sys.platform == "linux" else None,
             )
             if await self._answers(self._process, choice):
                 self.port = choice

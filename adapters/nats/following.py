@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+import structlog
+
 from adapters.nats import wire
 from adapters.nats.connection import Connection
 from adapters.nats.reading import Reader
@@ -29,6 +31,8 @@ CHECK_SECONDS: Final = 1.0
 """How often the tail is compared with the log when nothing arrives."""
 
 BATCH: Final = 1000
+
+log = structlog.get_logger("log")
 
 
 class Tail:
@@ -119,6 +123,9 @@ class Tail:
                     await self._catch_up(await self.reader.head())
             except Unavailable:
                 checked = loop.time()  # the log is away; followers wait, and the next check tries again
+            except Exception:
+                checked = loop.time()
+                log.exception("tail_failed", end=self.end)  # nobody may be left waiting for a tail that has died
 
     async def _count(self) -> None:
         while self._live:
@@ -143,6 +150,7 @@ class Tail:
         self._events.append(one)
         self._size += len(one.data)
         self.end = one.position
+        self.reader.saw(one.stream.subject, one.position)
         while len(self._events) > KEPT or self._size > KEPT_BYTES:
             gone = self._events.popleft()
             self._size -= len(gone.data)

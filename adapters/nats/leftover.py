@@ -18,14 +18,13 @@ from domain.errors import Refused, Remedy
 PR_SET_PDEATHSIG: Final = 1
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-_parent = os.getpid()
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """Runs in the child between fork and exec: SIGTERM comes when the thread that started it ends."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() == 1 and _parent != 1:
+        if os.getppid() != parent:
             os._exit(1)  # the parent was gone before the kernel was asked
 
 

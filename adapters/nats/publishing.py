@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 import orjson
 
-from adapters.nats.connection import Connection, Lost, Unanswered
+from adapters.nats.connection import Connection, Lost, NotConnected, Unanswered
 from adapters.nats.reading import Reader
 from adapters.nats.settling import look
 from domain.errors import ComfyVNError, Invalid, Remedy, Unavailable
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 class Publisher:
     """Sends entries to one stream."""
 
-    def __init__(self, connection: Connection, reader: Reader, *, attempt_seconds: float = 3.0) -> None:
+    def __init__(self, connection: Connection, reader: Reader, *, attempt_seconds: float = 2.5) -> None:
         self.connection = connection
         self.reader = reader
         self.attempt_seconds = attempt_seconds
@@ -87,8 +87,8 @@ class Publisher:
         """Several entries as one batch; whether all are recorded. If not, nothing of them is, or nobody knows."""
         messages = [message for entry in entries for message in entry.messages]
         try:
-            answer = await self._send(messages, batch)
-        except Unanswered:
+            answer = await self._send(messages, batch, min(entry.deadline for entry in entries))
+        except (Unanswered, NotConnected):
             return False
         except (Lost, TimeoutError):
             for entry in entries:
@@ -145,23 +145,30 @@ class Publisher:
     async def _attempt(self, entry: Entry) -> Answer:
         try:
             if len(entry.messages) == 1:
-                return await self._send(entry.messages, "")
+                return await self._send(entry.messages, "", entry.deadline)
             async with self._batches:
-                return await self._send(entry.messages, token_urlsafe(9))
+                return await self._send(entry.messages, token_urlsafe(9), entry.deadline)
         except Unanswered:
             return Answer("again", reason="the log has no leader at the moment")
+        except NotConnected as error:
+            return Answer("again", reason=str(error))
         except Lost as error:
-            entry.uncertain = entry.uncertain or str(error) != "not connected"
+            entry.uncertain = True
             return Answer("again", reason=str(error))
         except TimeoutError:
             entry.uncertain = True
+            await self.connection.doubt()
             return Answer("again", reason="the log did not answer in time")
 
-    async def _send(self, messages: Sequence[tuple[str, bytes, bytes, int | None]], batch: str) -> Answer:
+    async def _send(
+        self, messages: Sequence[tuple[str, bytes, bytes, int | None]], batch: str, deadline: float
+    ) -> Answer:
+        left = deadline - asyncio.get_running_loop().time()
+        seconds = max(0.5, min(self.attempt_seconds + len(messages) / 200, left))
         if not batch:
             subject, headers, body, expected = messages[0]
             headers += b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % (expected or 0)
-            _, told = await self.connection.ask(subject, body, headers, seconds=self.attempt_seconds)
+            _, told = await self.connection.ask(subject, body, headers, seconds=seconds)
             return _understood(told)
         name = batch.encode()
         sent = []
@@ -172,7 +179,7 @@ class Publisher:
             if index == len(messages):
                 headers += b"Nats-Batch-Commit: 1\r\n"
             sent.append((subject, headers, body))
-        _, told = await self.connection.ask_batch(sent, seconds=self.attempt_seconds + len(messages) / 200)
+        _, told = await self.connection.ask_batch(sent, seconds=seconds)
         return _understood(told)
 
     def _recorded(self, entry: Entry, positions: Sequence[int]) -> None:

@@ -66,7 +66,7 @@ class Reader:
         """Position of the newest event of all."""
 
         async def attempt() -> int | None:
-            last = (await streams.info(self.connection, self.name)).last
+            last = (await streams.info(self.connection, self.name, seconds=2.5)).last
             return last if last >= self.newest else None
 
         self.newest = max(self.newest, found := await self._patiently(attempt))
@@ -95,7 +95,7 @@ class Reader:
         return found.position if found else 0
 
     async def _last_direct(self, subject: str) -> Recorded | None:
-        headers, body = await self.connection.ask(f"$JS.API.DIRECT.GET.{self.name}.{subject}")
+        headers, body = await self.connection.ask(f"$JS.API.DIRECT.GET.{self.name}.{subject}", seconds=2.5)
         return None if wire.status(headers) == 404 else wire.recorded(headers, body)
 
     async def _last_of_leader(self, subject: str) -> Recorded | None:
@@ -103,7 +103,7 @@ class Reader:
 
     async def _of_leader(self, request: dict[str, Any]) -> Recorded | None:
         try:
-            told = await streams.api(self.connection, f"STREAM.MSG.GET.{self.name}", request)
+            told = await streams.api(self.connection, f"STREAM.MSG.GET.{self.name}", request, seconds=2.5)
         except streams.ApiError as error:
             if error.code == NOTHING:
                 return None
@@ -162,6 +162,7 @@ class Reader:
                         batch.append(extra)
                         after = extra.position
                 if batch:
+                    self.newest = max(self.newest, batch[-1].position)
                     yield batch
         finally:
             if fetching is not None:
@@ -174,7 +175,7 @@ class Reader:
         )
 
         async def attempt() -> list[Message] | None:
-            messages = await self.connection.ask_many(f"$JS.API.DIRECT.GET.{self.name}", request)
+            messages = await self.connection.ask_many(f"$JS.API.DIRECT.GET.{self.name}", request, seconds=5)
             return messages if wire.status(messages[-1][0]) in (204, 404) else None
 
         messages = await self._patiently(attempt)
@@ -207,7 +208,10 @@ class Reader:
                 found = await attempt()
                 if found is not None:
                     return found
-            except (Lost, Unanswered, TimeoutError, streams.ApiError) as error:
+            except TimeoutError:
+                reason = "it did not answer in time"
+                await self.connection.doubt()
+            except (Lost, Unanswered, streams.ApiError) as error:
                 reason = str(error) or type(error).__name__
             if loop.time() >= end or self.connection.is_closed:
                 raise unreadable(reason)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -140,13 +142,17 @@ def test_a_full_log_records_nothing_says_so_and_goes_on_when_there_is_room(tmp_p
 
     async def fill(url: str) -> int:
         log = await JetStreamLog.connect([url], patience_seconds=3)
+        recorded = 0
+
+        async def write() -> None:
+            nonlocal recorded
+            while recorded < 1000:
+                fat = tuple(event(one, data=b"x" * 50_000) for one in range(1 + recorded % 2))
+                recorded = (await log.append([Commit(stream(f"s{recorded}"), 0, fat)]))[-1]
+
         try:
-            recorded = 0
             with pytest.raises(Unavailable) as caught:
-                while recorded < 1000:
-                    number = 1 + recorded % 2
-                    fat = tuple(event(one, data=b"x" * 50_000) for one in range(number))
-                    recorded = (await log.append([Commit(stream(f"s{recorded}"), 0, fat)]))[-1]
+                await write()
             assert caught.value.code == "log_full"
             assert "nothing was recorded" in caught.value.message
             assert caught.value.remediation
@@ -240,9 +246,8 @@ def test_followers_miss_nothing_when_live_messages_are_lost(nats_server: Server)
             for key in deaf:
                 log.connection.takers[key] = lambda subject, headers, body: None
             await _writes(other, 100, 100)
-            async with asyncio.timeout(10):
-                while log._tail.end < 200:
-                    await asyncio.sleep(0.05)
+            heard = await asyncio.wait_for(taken(log.follow(after=100), 100), 10)
+            assert [one.position for one in heard] == list(range(101, 201))
             log.connection.takers.update(deaf)
             await _writes(other, 200, 100)
             assert [one.position for one in await followers[0]] == list(range(1, 301))
@@ -269,6 +274,55 @@ def test_a_connection_that_is_cut_is_taken_up_again_without_a_gap(nats_server: S
         finally:
             await log.close()
             await other.close()
+
+    asyncio.run(body())
+
+
+class Proxy:
+    """A way to a server that can swallow what goes through it, as a cable does that is pulled."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.swallowing: set[asyncio.StreamWriter] = set()
+        self.open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def pull(self) -> None:
+        """From now on nothing gets through on the connections that stand; new ones work."""
+        self.swallowing |= self.open
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self.port)
+        self.open |= {writer, back}
+        await asyncio.gather(self._carry(reader, back), self._carry(there, writer), return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if writer not in self.swallowing:
+                writer.write(data)
+        writer.close()
+
+
+def test_a_connection_on_which_nothing_comes_through_is_given_up(nats_server: Server) -> None:
+    async def body() -> None:
+        proxy = Proxy(nats_server.embedded.port)
+        address = nats_server.url.replace(str(nats_server.embedded.port), str(await proxy.start()))
+        log = await JetStreamLog.connect([address], stream="TEST")
+        try:
+            follower = asyncio.create_task(taken(log.follow(), 3))
+            assert await log.append([Commit(stream("a"), 0, events(1))]) == (1,)
+            proxy.pull()
+            assert await log.append([Commit(stream("b"), 0, events(2))]) == (2, 3)
+            assert [one.position for one in await follower] == [1, 2, 3]
+            proxy.pull()
+            assert len(await log.read_stream(stream("b"))) == 2
+            assert (await log.status()).reconnects == 2
+        finally:
+            await log.close()
 
     asyncio.run(body())
 
@@ -331,3 +385,57 @@ def test_any_nats_client_sees_events_live(nats_server: Server) -> None:
             await log.close()
 
     asyncio.run(body())
+
+
+def test_the_documented_subscriber_reads_from_any_position(nats_server: Server) -> None:
+    async def write() -> None:
+        log = await nats_server.connect()
+        await log.append([Commit(stream("a"), 0, events(3)), Commit(stream("b"), 0, events(1))])
+        await log.close()
+
+    asyncio.run(write())
+    example = Path(__file__).parents[2] / "docs" / "examples" / "nats_subscriber.py"
+    done = subprocess.run(
+        [sys.executable, str(example), "2", "3"], env={"NATS_URL": nats_server.url}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = 'SceneOpened {"title":"Harbour"}'
+    assert done.stdout.splitlines() == [
+        f"2 vn.demo.main.scene.a {told}", f"3 vn.demo.main.scene.a {told}", f"4 vn.demo.main.scene.b {told}",
+    ]
+
+
+def test_the_documented_permissions_let_a_reader_see_one_project_only(tmp_path: Path) -> None:
+    config = f"""
+jetstream {{ store_dir: "{tmp_path}/store", sync_interval: always }}
+authorization {{ users: [
+  {{ user: studio, password: studio }}
+  {{ user: reader, password: reader, permissions: {{
+      publish:   {{ allow: ["$JS.API.DIRECT.GET.COMFYVN.vn.demo.>"] }}
+      subscribe: {{ allow: ["live.vn.demo.>", "_INBOX.>"] }} }} }}
+] }}
+"""
+
+    async def body(address: str) -> None:
+        log = await JetStreamLog.connect([f"nats://studio:studio@{address}"])
+        reader = await connections.connect([f"nats://reader:reader@{address}"], name="reader")
+        try:
+            live = await reader.subscribe("live.vn.demo.>")
+            await reader.flush()
+            ours, theirs = stream("a"), stream("a", project="other")
+            await log.append([Commit(theirs, 0, events(1)), Commit(ours, 0, events(1))])
+            assert (await live.next_msg(5)).subject == f"live.{ours.subject}"
+            _, body = await reader.ask(f"$JS.API.DIRECT.GET.COMFYVN.{ours.subject}")
+            assert body == b'{"title":"Harbour"}'
+            forbidden = (f"$JS.API.DIRECT.GET.COMFYVN.{theirs.subject}", "$JS.API.STREAM.INFO.COMFYVN", ours.subject)
+            for subject in forbidden:
+                with pytest.raises(TimeoutError):
+                    await reader.ask(subject, b"{}", seconds=0.3)
+            assert await log.head() == 2
+        finally:
+            await reader.close()
+            await log.close()
+
+    with plain_server(tmp_path, config) as url:
+        asyncio.run(body(url.removeprefix("nats://")))
