@@ -7,7 +7,7 @@ refuses, keeps everything before that event and is stopped there; the others go 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -108,7 +108,11 @@ def _count(models: ReadModels, registry: Registry, tracks: Iterable[Track], even
     due = [track for track in tracks if track.due(last)]
     decoded = _decoded(registry, [track for track in due if track.projection.decodes], events)
     bare = [] if all(track.projection.decodes for track in due) else [Happened(recorded, None) for recorded in events]
-    found = [(track, *_applied(track, decoded if track.projection.decodes else bare, last)) for track in due]
+    sorted_decoded, sorted_bare = _by_category(decoded), _by_category(bare)
+    found = []
+    for track in due:
+        told, of_category = (decoded, sorted_decoded) if track.projection.decodes else (bare, sorted_bare)
+        found.append((track, *_applied(track, _for(track.projection, told, of_category), last)))
     steps = [step for _, step, _ in found if step is not None]
     try:
         if steps:
@@ -147,17 +151,34 @@ def _decoded(registry: Registry, tracks: Sequence[Track], events: Sequence[Recor
     return told
 
 
+def _by_category(told: Told) -> dict[str, list[Happened | Broken]]:
+    found: dict[str, list[Happened | Broken]] = {}
+    for one in told:
+        found.setdefault(one[0].stream.category, []).append(one)
+    return found
+
+
+def _for(projection: Projection, told: Told, of_category: Mapping[str, Told]) -> Told:
+    """The events that a projection is interested in, without looking at each when that is plain."""
+    categories = projection.categories
+    if categories is None or of_category.keys() <= categories:
+        return told
+    present = [category for category in of_category if category in categories]
+    if len(present) <= 1:
+        return of_category[present[0]] if present else ()
+    return [one for one in told if one[0].stream.category in present]
+
+
 def _applied(track: Track, told: Told, last: int) -> tuple[Progress | None, Failure | None]:
     """What follows for a track from events up to ``last``, and where it fails if it does."""
     projection, start = track.projection, track.position
-    apply, categories = projection.apply, projection.categories
+    apply = projection.apply
     end = last if track.upto is None else min(last, track.upto)
     changes: list[tuple[int, Change]] = []
     failure = None
     for happened in told:
-        recorded = happened[0]
-        position = recorded.position
-        if position <= start or (categories is not None and recorded.stream.category not in categories):
+        position = happened[0].position
+        if position <= start:
             continue
         if position > end:
             break

@@ -1,11 +1,12 @@
 """Changes of one stretch of the log, gathered per table and key, so that each row is written once.
 
 What is gathered is exact: writing it has the same effect as applying the changes one by one, in order. A key's changes
-always add up to one of four operations:
+always add up to one of these operations:
 
     Whole     the row is this, whatever it was
     Gone      there is no such row
-    Change    if there is a row: set these columns, add to those; if there is none: insert this row, or do nothing
+    Summed    additions of one form: by far the most of what counts and sums
+    Changed   if there is a row: set these columns, add to those; if there is none: insert this row, or do nothing
 
 A drop of several rows (leading key columns) is written before everything else. It is remembered with a number, and an
 operation older than the newest drop that covers its key counts as ``Gone``.
@@ -13,7 +14,8 @@ operation older than the newest drop that covers its key counts as ``Gone``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, Final
 
@@ -41,27 +43,39 @@ class Gone:
         self.age = age
 
 
+class Summed:
+    """Additions that name the same columns: the sums, what they set last, and what the first of them sets at first."""
+
+    __slots__ = ("age", "amounts", "first", "key", "values")
+
+    def __init__(self, age: int, change: Add) -> None:
+        self.age, self.key, self.first, self.values = age, change.key, change.first, change.values
+        self.amounts: dict[str, int] = {**change.amounts}
+
+    def row(self) -> dict[str, Any]:
+        """The row when there was none."""
+        return {**self.key, **self.first, **self.amounts, **self.values}
+
+
 class Changed:
-    """Set and add if there is a row; insert (or nothing) if there is none.
+    """Set and add if there is a row; insert (or nothing) if there is none."""
 
-    ``plain``: the row to insert consists of just what is set and added, so that one upsert says both.
-    """
+    __slots__ = ("added", "age", "insert", "set")
 
-    __slots__ = ("added", "age", "insert", "plain", "set")
-
-    def __init__(self, age: int) -> None:
+    def __init__(self, age: int, summed: Summed | None = None) -> None:
         self.age = age
-        self.set: dict[str, Any] = {}
-        self.added: dict[str, int] = {}
-        self.insert: dict[str, Any] | None = None
-        self.plain = False
+        self.set: dict[str, Any] = {**summed.values} if summed else {}
+        self.added: dict[str, int] = {**summed.amounts} if summed else {}
+        self.insert: dict[str, Any] | None = summed.row() if summed else None
+
+
+Operation = Whole | Gone | Summed | Changed
 
 
 class Dropped:
     """Drops of several rows, with their age."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self) -> None:
         self.age = 0
         self.prefixes: dict[Key, int] = {}
         self._lengths: set[int] = set()
@@ -75,123 +89,138 @@ class Dropped:
         """Whether a drop newer than ``age`` covers the key."""
         return any(self.prefixes.get(key[:length], 0) > age for length in self._lengths)
 
-    def __bool__(self) -> bool:
-        return bool(self.prefixes)
-
 
 class PendingRows:
     """Changes to a table without time."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.dropped = Dropped(table)
-        self.operations: dict[Key, Whole | Gone | Changed] = {}
-        self._key_columns: Final = table.key
+        self.dropped = Dropped()
+        self.operations: dict[Key, Operation] = {}
         self._width: Final = len(table.columns)
+        self._key_width: Final = len(table.key)
         self._settable: Final = table.columns.keys() - set(table.key)
         self._integers: Final = {name for name in self._settable if table.columns[name] == "int"}
-        self._key_of: Final = _key_getter(table.key)
+        self._key_of: Final = tuple_of(table.key)
+        self._takes: Final[dict[type, Callable[[Any], None]]] = {
+            Put: self._put, Patch: self._patch, Add: self._add, Drop: self._drop,
+        }
 
     def add(self, position: int, change: Change) -> None:
         """Takes one more change; raises ``Invalid`` for one that does not fit the table."""
+        take = self._takes.get(type(change))
+        if take is None:
+            raise unfit(self.table, "only a temporal table can be superseded")
         try:
-            match change:
-                case Put(_, row):
-                    if len(row) != self._width:
-                        raise _unfit(self.table, "a row must name every column and no other")
-                    self.operations[self._key_of(row)] = Whole(self.dropped.age, row)
-                case Patch():
-                    self._patch(change)
-                case Add():
-                    self._add(change)
-                case Drop():
-                    self._drop(change)
-                case Supersede():
-                    raise _unfit(self.table, "only a temporal table can be superseded")
+            take(change)
         except (KeyError, TypeError) as error:
-            raise _unfit(self.table, f"{type(error).__name__} {error}") from None
+            raise unfit(self.table, f"{type(error).__name__} {error}") from None
 
-    def live_operations(self) -> Iterator[tuple[Key, Whole | Gone | Changed]]:
+    def live_operations(self) -> Iterator[tuple[Key, Operation]]:
         """What is to be written after the drops."""
-        if not self.dropped:
+        if not self.dropped.prefixes:
             yield from self.operations.items()
             return
         for key, operation in self.operations.items():
             if not self.dropped.covers(key, operation.age):
                 yield key, operation
 
-    def _current(self, key: Key) -> Whole | Gone | Changed | None:
+    def _named_key(self, key: Mapping[str, Any]) -> Key:
+        if len(key) != self._key_width:
+            raise unfit(self.table, f"its key is ({', '.join(self.table.key)})")
+        return self._key_of(key)
+
+    def _current(self, key: Key) -> Operation | None:
         operation = self.operations.get(key)
-        if self.dropped and self.dropped.covers(key, operation.age if operation else 0):
+        if self.dropped.prefixes and self.dropped.covers(key, operation.age if operation else 0):
             return Gone(self.dropped.age)
         return operation
 
+    def _put(self, change: Put) -> None:
+        if len(change.row) != self._width:
+            raise unfit(self.table, "a row must name every column and no other")
+        self.operations[self._key_of(change.row)] = Whole(self.dropped.age, change.row)
+
     def _patch(self, change: Patch) -> None:
-        key = _named_key(self.table, change.key)
-        values = change.values
+        key, values = self._named_key(change.key), change.values
         if not values.keys() <= self._settable:
-            raise _unfit(self.table, "a patch sets columns that are not part of the key")
+            raise unfit(self.table, "a patch sets columns that are not part of the key")
         match self._current(key):
             case Whole(row=row):
                 self.operations[key] = Whole(self.dropped.age, {**row, **values})
             case Gone() as gone:
                 self.operations[key] = gone
-            case Changed() as changed:
-                self._set(changed, values)
-                changed.plain = False
-            case None:
-                changed = self.operations[key] = Changed(self.dropped.age)
-                changed.set.update(values)
+            case operation:
+                _set(self._changed(key, operation), values)
 
     def _add(self, change: Add) -> None:
-        key = _named_key(self.table, change.key)
-        amounts, values = change.amounts, change.values
-        fresh = {**change.key, **change.first, **amounts, **values}
-        if len(fresh) != self._width or not (amounts.keys() <= self._integers and values.keys() <= self._settable):
-            raise _unfit(self.table, "an addition must name every column, amounts being integer columns")
-        match self._current(key):
+        _, named, amounts, values, first = change
+        key = self._named_key(named)
+        current = self._current(key)
+        if type(current) is Summed and (
+            current.amounts.keys() == amounts.keys()
+            and current.values.keys() == values.keys() and current.first.keys() == first.keys()
+        ):
+            sums = current.amounts
+            for name, amount in amounts.items():
+                sums[name] += amount
+            current.values = values
+            return
+        self._check(change)
+        match current:
             case Whole(row=row):
                 summed = {name: (row[name] or 0) + amount for name, amount in amounts.items()}
                 self.operations[key] = Whole(self.dropped.age, {**row, **summed, **values})
             case Gone():
-                self.operations[key] = Whole(self.dropped.age, fresh)
-            case Changed() as changed:
-                self._sum(changed, amounts, values, fresh)
+                self.operations[key] = Whole(self.dropped.age, Summed(0, change).row())
             case None:
-                changed = self.operations[key] = Changed(self.dropped.age)
-                changed.added, changed.set = dict(amounts), dict(values)
-                changed.insert, changed.plain = fresh, not change.first
+                self.operations[key] = Summed(self.dropped.age, change)
+            case operation:
+                _sum(self._changed(key, operation), change)
 
-    def _sum(
-        self, changed: Changed, amounts: Mapping[str, int], values: Mapping[str, Any], fresh: dict[str, Any]
-    ) -> None:
-        # A patch before the first addition changes only a row that is there, not the one that would be inserted.
-        changed.plain = changed.plain and changed.added.keys() == amounts.keys()
-        for name, amount in amounts.items():
-            if name in changed.set:
-                changed.set[name] = (changed.set[name] or 0) + amount
-            else:
-                changed.added[name] = changed.added.get(name, 0) + amount
-            if changed.insert is not None:
-                changed.insert[name] = (changed.insert[name] or 0) + amount
-        if changed.insert is None:
-            changed.insert = fresh
-        self._set(changed, values)
+    def _check(self, change: Add) -> None:
+        named = {*change.key, *change.first, *change.amounts, *change.values}
+        if not (
+            len(named) == self._width and change.amounts.keys() <= self._integers
+            and change.values.keys() <= self._settable and change.first.keys() <= self._settable
+        ):
+            raise unfit(self.table, "an addition must name every column, amounts being integer columns")
 
-    @staticmethod
-    def _set(changed: Changed, values: Mapping[str, Any]) -> None:
-        changed.set.update(values)
-        for name in changed.added.keys() & values.keys():
-            del changed.added[name]
-        if changed.insert is not None:
-            changed.insert.update(values)
+    def _changed(self, key: Key, operation: Summed | Changed | None) -> Changed:
+        """The operation of a key in its most general form."""
+        if isinstance(operation, Changed):
+            return operation
+        changed = self.operations[key] = Changed(self.dropped.age, operation)
+        return changed
 
     def _drop(self, change: Drop) -> None:
-        prefix = _leading_key(self.table, change.match)
-        if len(prefix) == len(self._key_columns):
+        prefix = leading_key(self.table, change.match)
+        if len(prefix) == self._key_width:
             self.operations[prefix] = Gone(self.dropped.age)
         else:
             self.dropped.drop(prefix)
+
+
+def _set(changed: Changed, values: Mapping[str, Any]) -> None:
+    changed.set.update(values)
+    for name in changed.added.keys() & values.keys():
+        del changed.added[name]
+    if changed.insert is not None:
+        changed.insert.update(values)
+
+
+def _sum(changed: Changed, change: Add) -> None:
+    # A patch before the first addition changes only a row that is there, not the one that would be inserted.
+    for name, amount in change.amounts.items():
+        if name in changed.set:
+            changed.set[name] = (changed.set[name] or 0) + amount
+        else:
+            changed.added[name] = changed.added.get(name, 0) + amount
+        if changed.insert is not None:
+            changed.insert[name] = (changed.insert[name] or 0) + amount
+    if changed.insert is None:
+        changed.insert = Summed(0, change).row()
+    _set(changed, change.values)
 
 
 Line = list[Any]
@@ -207,8 +236,10 @@ class PendingLines:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.dropped = Dropped(table)
+        self.dropped = Dropped()
         self.lines: dict[Key, Line] = {}
+        self._key_width: Final = len(table.key)
+        self._key_of: Final = tuple_of(table.key)
         self._settable: Final = table.columns.keys() - set(table.key)
 
     def add(self, position: int, change: Change) -> None:
@@ -217,29 +248,30 @@ class PendingLines:
             if type(change) is Supersede:
                 self._supersede(position, change)
             elif type(change) is Drop:
-                self.dropped.drop(_leading_key(self.table, change.match))
+                self.dropped.drop(leading_key(self.table, change.match))
             else:
-                raise _unfit(self.table, "a temporal table is only superseded and dropped from")
+                raise unfit(self.table, "a temporal table is only superseded and dropped from")
         except (KeyError, TypeError) as error:
-            raise _unfit(self.table, f"{type(error).__name__} {error}") from None
+            raise unfit(self.table, f"{type(error).__name__} {error}") from None
 
-    def live_lines(self) -> Iterator[tuple[Key, Line]]:
+    def live_lines(self) -> list[tuple[Key, Line]]:
         """What is to be written after the drops, in order of the keys: neighbours lie on the same page."""
-        lines = sorted(self.lines.items(), key=itemgetter(0)) if self._sortable() else list(self.lines.items())
-        if not self.dropped:
-            return iter(lines)
-        return ((key, line) for key, line in lines if not self.dropped.covers(key, line[0]))
-
-    def _sortable(self) -> bool:
-        return all(self.table.columns[column] != "json" for column in self.table.key)
+        lines = list(self.lines.items())
+        if self.dropped.prefixes:
+            lines = [(key, line) for key, line in lines if not self.dropped.covers(key, line[0])]
+        with suppress(TypeError):  # keys of mixed types are refused where they are written
+            lines.sort(key=itemgetter(0))
+        return lines
 
     def _supersede(self, position: int, change: Supersede) -> None:
-        key = _named_key(self.table, change.key)
-        values = change.values
+        _, named, values = change
+        if len(named) != self._key_width:
+            raise unfit(self.table, f"its key is ({', '.join(self.table.key)})")
+        key = self._key_of(named)
         if values is not None and values.keys() != self._settable:
-            raise _unfit(self.table, "a superseding row must name every column that is not part of the key")
+            raise unfit(self.table, "a superseding row must name every column that is not part of the key")
         line = self.lines.get(key)
-        if self.dropped and self.dropped.covers(key, line[0] if line else 0):
+        if self.dropped.prefixes and self.dropped.covers(key, line[0] if line else 0):
             line = self.lines[key] = [self.dropped.age, None]
         elif line is None:
             line = self.lines[key] = [self.dropped.age, position]
@@ -257,27 +289,26 @@ def pending(table: Table) -> PendingRows | PendingLines:
     return PendingLines(table) if table.temporal else PendingRows(table)
 
 
-def _key_getter(columns: tuple[str, ...]) -> Any:
+def tuple_of(columns: Sequence[str]) -> Callable[[Mapping[str, Any]], Key]:
+    """Picks columns from a mapping as a tuple."""
+    if not columns:
+        return lambda row: ()
     if len(columns) == 1:
         (column,) = columns
         return lambda row: (row[column],)
     return itemgetter(*columns)
 
 
-def _named_key(table: Table, key: Mapping[str, Any]) -> Key:
-    if len(key) != len(table.key):
-        raise _unfit(table, f"its key is ({', '.join(table.key)})")
-    return tuple([key[column] for column in table.key])
-
-
-def _leading_key(table: Table, match: Mapping[str, Any]) -> Key:
+def leading_key(table: Table, match: Mapping[str, Any]) -> Key:
+    """The values of the leading columns of a table's key."""
     leading = table.key[: len(match)]
     if match.keys() != set(leading):
-        raise _unfit(table, f"a drop names leading columns of ({', '.join(table.key)})")
+        raise unfit(table, f"a drop names leading columns of ({', '.join(table.key)})")
     return tuple([match[column] for column in leading])
 
 
-def _unfit(table: Table, why: str) -> Invalid:
+def unfit(table: Table, why: str) -> Invalid:
+    """The refusal of a change."""
     return Invalid(
         f"A change does not fit table {table.name}: {why}.",
         error="unfit_change",

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from operator import itemgetter
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 import orjson
 import sqlalchemy as sa
 
-from adapters.sql.pending import Changed, Gone, PendingLines, PendingRows, Whole
+from adapters.sql.pending import Changed, Gone, PendingLines, PendingRows, Summed, Whole, tuple_of
 from adapters.sql.schema import Stored, stored_key
 from adapters.sql.values import kind_of, storable_rows, unstorable
 from domain.tables import OPEN
@@ -36,7 +35,7 @@ class Dialect(Protocol):
     statements: WeakKeyDictionary[Stored, dict[Any, str]]
     """Texts already made, kept as long as their table is."""
 
-    def upsert(self, place: Stored, added: frozenset[str]) -> str: ...
+    def upsert(self, place: Stored, added: frozenset[str], kept: frozenset[str]) -> str: ...
 
     def insert(self, place: Stored, columns: Sequence[str]) -> str: ...
 
@@ -69,7 +68,7 @@ def _write_rows(writer: _Writer, changes: PendingRows) -> None:
     whole: list[Any] = []
     gone: Rows = []
     missing: list[Any] = []
-    sums: dict[frozenset[str], list[Any]] = defaultdict(list)
+    sums: dict[tuple[frozenset[str], frozenset[str]], list[Any]] = defaultdict(list)
     updates: dict[tuple[tuple[str, ...], tuple[str, ...]], Rows] = defaultdict(list)
     for key, operation in changes.live_operations():
         match operation:
@@ -77,8 +76,8 @@ def _write_rows(writer: _Writer, changes: PendingRows) -> None:
                 whole.append(row)
             case Gone():
                 gone.append(key)
-            case Changed(plain=True, insert=row):
-                sums[frozenset(operation.added)].append(row)
+            case Summed():
+                sums[frozenset(operation.amounts), frozenset(operation.first)].append(operation.row())
             case Changed():
                 if operation.set or operation.added:
                     columns = tuple(operation.set), tuple(operation.added)
@@ -89,9 +88,9 @@ def _write_rows(writer: _Writer, changes: PendingRows) -> None:
     writer.delete(changes.table.key, gone)
     for (set_, added), rows in updates.items():
         writer.update(set_, added, rows)
-    writer.upsert(frozenset(), whole)
-    for columns_added, given in sums.items():
-        writer.upsert(columns_added, given)
+    writer.upsert(frozenset(), frozenset(), whole)
+    for (added_, kept), given in sums.items():
+        writer.upsert(added_, kept, given)
     writer.insert_missing(missing)
 
 
@@ -111,7 +110,7 @@ def _write_lines(writer: _Writer, changes: PendingLines) -> None:
             places.append((key, line[at], line[at + 1]))
             values.append(line[at + 2])
     writer.close(closes)
-    stored_values = storable_rows(table, others, list(map(row_getter(others), values)))
+    stored_values = storable_rows(table, others, list(map(tuple_of(others), values)))
     writer.insert_lines(
         (*table.key, *others, "valid_from", "valid_to"),
         [(*key, *value, begins, ends) for (key, begins, ends), value in zip(places, stored_values, strict=True)],
@@ -125,12 +124,13 @@ class _Writer:
         self._connection = connection
         self._dialect = dialect
         self._place = place
-        self._row_of = row_getter(place.columns)
+        self._row_of = tuple_of(place.columns)
 
-    def upsert(self, added: frozenset[str], rows: list[Any]) -> None:
+    def upsert(self, added: frozenset[str], kept: frozenset[str], rows: list[Any]) -> None:
+        """Columns of a row that is there are set, or ``added`` to, or ``kept`` as they are."""
         if rows:
-            self._run(("upsert", added), lambda: self._dialect.upsert(self._place, added), self._place.columns,
-                      self._tuples(rows))
+            self._run(("upsert", added, kept), lambda: self._dialect.upsert(self._place, added, kept),
+                      self._place.columns, self._tuples(rows))
 
     def insert_missing(self, rows: list[Any]) -> None:
         if rows:
@@ -171,16 +171,6 @@ class _Writer:
         self._dialect.run(self._connection, statement, columns, given)
 
 
-def row_getter(columns: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Picks columns from a mapping as a tuple."""
-    if not columns:
-        return lambda row: ()
-    if len(columns) == 1:
-        (column,) = columns
-        return lambda row: (row[column],)
-    return itemgetter(*columns)
-
-
 class _Quoting:
     """Names as a dialect quotes them."""
 
@@ -191,10 +181,10 @@ class _Quoting:
     def names(self, columns: Iterable[str]) -> list[str]:
         return [self._quote(column) for column in columns]
 
-    def on_conflict(self, place: Stored, added: frozenset[str]) -> str:
+    def on_conflict(self, place: Stored, added: frozenset[str], kept: frozenset[str]) -> str:
         """What an upsert does with a row that is there."""
         key = stored_key(place.table)
-        rest = [column for column in place.columns if column not in key]
+        rest = [column for column in place.columns if column not in key and column not in kept]
         target = ", ".join(self.names(key))
         if not rest:
             return f"ON CONFLICT ({target}) DO NOTHING"
@@ -216,8 +206,8 @@ class _Quoting:
 class SqliteDialect(_Quoting):
     """Prepared statements, executed once per row without leaving the driver."""
 
-    def upsert(self, place: Stored, added: frozenset[str]) -> str:
-        return f"{self.insert(place, place.columns)} {self.on_conflict(place, added)}"
+    def upsert(self, place: Stored, added: frozenset[str], kept: frozenset[str]) -> str:
+        return f"{self.insert(place, place.columns)} {self.on_conflict(place, added, kept)}"
 
     def insert_missing(self, place: Stored) -> str:
         return f"{self.insert(place, place.columns)} ON CONFLICT DO NOTHING"
@@ -257,8 +247,8 @@ class PostgresDialect(_Quoting):
 
     _TYPES: Final = {"text": "text", "json": "text", "int": "bigint", "bool": "boolean"}
 
-    def upsert(self, place: Stored, added: frozenset[str]) -> str:
-        return f"{self.insert(place, place.columns)} {self.on_conflict(place, added)}"
+    def upsert(self, place: Stored, added: frozenset[str], kept: frozenset[str]) -> str:
+        return f"{self.insert(place, place.columns)} {self.on_conflict(place, added, kept)}"
 
     def insert_missing(self, place: Stored) -> str:
         return f"{self.insert(place, place.columns)} ON CONFLICT DO NOTHING"
