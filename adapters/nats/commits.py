@@ -19,16 +19,13 @@ from domain.errors import Invalid, Remedy
 from domain.ports import Commit
 
 FEW: Final = 8
-"""Up to so many single events that wait together are published one by one; measured, see docs/decisions/0010."""
+"""Up to so many single events at once are published one by one; measured, see docs/decisions/0010."""
 
 MANY: Final = 256
 """Most messages of different commits in one batch (the server takes 1000, which one commit alone may use)."""
 
 BYTES: Final = 4 << 20
 """Most bytes of different commits in one batch."""
-
-LANES: Final = 1
-"""Rounds under way at once; the server takes 50 batches per stream."""
 
 EVENTS: Final = 1000
 """Most events of one append: what JetStream takes in one atomic batch."""
@@ -38,7 +35,7 @@ APPEND_BYTES: Final = 64 << 20
 
 
 class GroupCommit:
-    """Queues appends and sends them in rounds; within one round every subject occurs in one append only."""
+    """Sends appends at once while they are few, else in rounds; no subject is under way twice."""
 
     def __init__(self, publisher: Publisher, *, event_limit: int, patience_seconds: float) -> None:
         self.publisher = publisher
@@ -47,6 +44,7 @@ class GroupCommit:
         self._waiting: deque[Entry] = deque()
         self._busy: set[str] = set()
         self._flights: set[asyncio.Task[None]] = set()
+        self._round: asyncio.Task[None] | None = None
         self._closed = False
 
     async def append(self, commits: Sequence[Commit]) -> tuple[int, ...]:
@@ -100,18 +98,28 @@ class GroupCommit:
                      loop.create_future())
 
     def _pump(self) -> None:
-        while self._waiting and len(self._flights) < LANES:
+        while self._waiting and self._round is None:
             entries = self._take()
             if not entries:
                 return
-            for entry in entries:
-                self._busy |= entry.subjects
-            flight = asyncio.create_task(self._fly(entries))
-            self._flights.add(flight)
-            flight.add_done_callback(self._landed)
+            if len(entries) + len(self._flights) <= FEW and all(len(entry.messages) == 1 for entry in entries):
+                for entry in entries:
+                    self._launch([entry])
+            else:
+                self._round = self._launch(entries)
+
+    def _launch(self, entries: list[Entry]) -> asyncio.Task[None]:
+        for entry in entries:
+            self._busy |= entry.subjects
+        flight = asyncio.create_task(self._fly(entries))
+        self._flights.add(flight)
+        flight.add_done_callback(self._landed)
+        return flight
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
+        if flight is self._round:
+            self._round = None
         self._pump()
 
     def _take(self) -> list[Entry]:
