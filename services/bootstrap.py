@@ -26,7 +26,7 @@ from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
 from services.processes.declared import PROCESSES
-from services.processes.runner import Runner
+from services.processes.runner import Runner, Surveyed
 from services.projector import Projector
 from services.receipts import TimelineReceipts
 from services.registry import REGISTRY
@@ -223,6 +223,13 @@ async def reach_runner(studio: Studio, reached: Reached, stack: AsyncExitStack) 
     inboxes = await JetStreamInboxes.connect(reached.servers, stream=studio.settings.nats_stream)
     stack.push_async_callback(inboxes.close)
     return Runner(studio, inboxes, PROCESSES)
+
+
+async def survey(reached: Reached, settings: Settings, stack: AsyncExitStack) -> list[Surveyed]:
+    """How every process stands, also when the read side does not answer; raises ``Unavailable``."""
+    models = await reach_models(settings, stack)  # connects when it is first used, and here it never is
+    studio = Studio(settings, REGISTRY, reached.log, Dispatcher(reached.log, REGISTRY), models, reach_blobs(settings))
+    return await (await reach_runner(studio, reached, stack)).survey()
 
 
 def reach_tokens(settings: Settings) -> TokenBook:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ LAG_EVENTS: Final = 1000
 
 CLOCK_SECONDS: Final = 5.0
 """How far the newest event may lie in this machine's future."""
+
+
+COMBINATIONS: Final = 100_000
+"""Most rows of counted events that are looked at for unknown types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,13 @@ async def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: d
         if reached is not None:
             findings.append(_holder(reached))
             head = await _try("log", _log(reached, settings, findings, now), findings)
+            await _try("processes", _processes(reached, settings, findings), findings)
         models = await _try("read side", bootstrap.reach_models(settings, stack), findings)
         if models is not None:
             await _try("read side", _read_side(models, head, findings), findings)
+            await _try("events", _unknown_events(models, findings), findings)
+        if head is not None:
+            await _try("audit", _audit(settings, head, findings), findings)
         await _try("blobs", _blobs(settings, findings), findings)
     return findings
 
@@ -131,7 +140,7 @@ async def _log(
     detail = {key: value for key, value in status._asdict().items() if key != "trouble"}
     findings.append(Finding(
         "log", "well", f"nats-server {status.server_version}, {status.messages:,} events, "
-        f"{status.bytes / 2**20:,.1f} MiB, newest position {status.last_position}.", detail=detail,
+        f"{status.bytes:,} bytes, newest position {status.last_position}.", detail=detail,
     ))
     findings.append(_durability(status.sync_interval, status.replicas, bool(settings.nats_servers)))
     if status.messages and status.messages != status.last_position - status.first_position + 1:
@@ -203,6 +212,61 @@ async def _read_side(models: ReadModels, head: int | None, findings: list[Findin
             ))
     if not any(finding.check.startswith("projection ") for finding in findings):
         findings.append(Finding("read side", "well", f"{len(known)} projections, none behind by much."))
+
+
+async def _unknown_events(models: ReadModels, findings: list[Finding]) -> None:
+    if "telemetry" not in await asyncio.to_thread(models.checkpoints):
+        return
+
+    def counted() -> dict[str, int]:
+        sums: Counter[str] = Counter()
+        with models.reader() as reader:
+            for row in reader.rows("telemetry_counts", limit=COMBINATIONS):
+                if row["type"] not in REGISTRY.event_types:
+                    sums[row["type"]] += row["events"]
+        return dict(sums)
+
+    if unknown := await asyncio.to_thread(counted):
+        named = ", ".join(f"{name} ({count:,})" for name, count in sorted(unknown.items())[:10])
+        findings.append(Finding(
+            "events", "warning", f"This release does not know {named}.",
+            "Upgrade, then `comfyvn projections rebuild`. They are kept and counted, never dropped.",
+            {"types": unknown},
+        ))
+    else:
+        findings.append(Finding("events", "well", "Every event is of a type that this release knows."))
+
+
+async def _processes(reached: bootstrap.Reached, settings: Settings, findings: list[Finding]) -> None:
+    async with AsyncExitStack() as stack:
+        surveyed = await bootstrap.survey(reached, settings, stack)
+    for one in surveyed:
+        detail = {"waiting": one.waiting, "in_flight": one.in_flight, "parked": [p.position for p in one.parked]}
+        if one.parked:
+            first = one.parked[0]
+            findings.append(Finding(
+                f"process {one.name}", "warning",
+                f"{len(one.parked):,} events parked; position {first.position}: {first.reason[:200]}",
+                f"`comfyvn log show {first.position}` shows the event. Everything else goes on.", detail,
+            ))
+        else:
+            findings.append(Finding(f"process {one.name}", "well", f"{one.waiting:,} events waiting, none parked.",
+                                    detail=detail))
+
+
+async def _audit(settings: Settings, head: int, findings: list[Finding]) -> None:
+    length = await asyncio.to_thread(bootstrap.reach_chain(settings).length)
+    if length > head:
+        findings.append(Finding(
+            "audit", "broken", f"The chain of hashes goes to position {length:,}, the log to {head:,}.",
+            "`comfyvn log verify` says what is missing. After restoring a backup restore its audit folder too.",
+            {"hashed": length, "head": head},
+        ))
+    elif head - length > LAG_EVENTS:
+        findings.append(Finding("audit", "warning", f"{head - length:,} events are not hashed yet.",
+                                "A running worker hashes them.", {"hashed": length, "head": head}))
+    else:
+        findings.append(Finding("audit", "well", f"Hashed up to position {length:,}.", detail={"hashed": length}))
 
 
 async def _blobs(settings: Settings, findings: list[Finding]) -> None:

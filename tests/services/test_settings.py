@@ -134,3 +134,12 @@ def test_every_usual_form_of_a_postgresql_address_is_understood(tmp_path: Path, 
 
 def test_a_text_that_is_no_url_is_shown_as_it_is() -> None:
     assert masked("/srv/blobs") == "/srv/blobs"
+
+
+def test_the_settings_in_the_operations_page_are_those_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for name, field in Settings.model_fields.items():
+        default = shown(field.default)
+        told = "" if default in (None, []) else str(default)
+        assert f"| `{name}` | `COMFYVN_{name.upper()}` | {told} | {field.description} |" in page
+    assert page.count("| `COMFYVN_") == len(Settings.model_fields)
