@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -18,9 +18,6 @@ from domain.ports import Overtaken, Progress, ReadModels, Recorded
 from domain.tables import Change
 from projections.declaration import Happened, Projection
 from services.registry import Registry, Undecodable
-
-KNOWN_TYPES: Final = 1000
-"""Unknown event types that are counted one by one; further ones are counted together as ``…``."""
 
 REASON_LIMIT: Final = 2000
 """Characters of a reason for stopping."""
@@ -55,40 +52,6 @@ class Broken(NamedTuple):
 
 
 Told = Sequence[Happened | Broken]
-
-
-class Unknown(NamedTuple):
-    """An event type that this release does not know: how often it was met, and where first and last."""
-
-    events: int
-    first_position: int
-    last_position: int
-
-
-@dataclass(slots=True)
-class UnknownTypes:
-    """Unknown event types by name. An event that is read again is not counted again."""
-
-    registry: Registry
-    types: dict[str, Unknown] = field(default_factory=dict)
-    position: int = 0
-
-    def note(self, events: Sequence[Recorded]) -> None:
-        """Looks at events in the order of the log."""
-        known = self.registry.event_types
-        for recorded in events:
-            if recorded.position <= self.position:
-                continue
-            found = known.get(recorded.type)
-            if found is not None and recorded.schema <= found[1].SCHEMA:
-                continue
-            name = recorded.type if found is None else f"{recorded.type} (schema {recorded.schema})"
-            if name not in self.types and len(self.types) >= KNOWN_TYPES:
-                name = "…"
-            seen = self.types.get(name, Unknown(0, recorded.position, 0))
-            self.types[name] = Unknown(seen.events + 1, seen.first_position, recorded.position)
-        if events:
-            self.position = max(self.position, events[-1].position)
 
 
 def count(models: ReadModels, registry: Registry, tracks: Iterable[Track], events: Sequence[Recorded]) -> None:

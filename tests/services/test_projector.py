@@ -16,6 +16,7 @@ from any_events import histories
 from hypothesis import given, settings
 
 import services.projector
+import services.renewal
 from adapters.memory.log import MemoryLog
 from adapters.sql.read_models import SqlReadModels
 from domain.context import Context
@@ -102,7 +103,8 @@ def models(tmp_path: Path) -> Iterator[SqlReadModels]:
 @pytest.fixture(autouse=True)
 def _quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services.projector, "WATCH_SECONDS", 0.02)
-    monkeypatch.setattr(services.projector, "ABANDONED_SECONDS", 0.2)
+    monkeypatch.setattr(services.renewal, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(services.renewal, "ABANDONED_SECONDS", 0.2)
 
 
 @asynccontextmanager
@@ -448,6 +450,54 @@ def test_a_raised_version_is_rebuilt_beside_the_old_tables(models: SqlReadModels
         with models.reader() as reader:
             assert reader.rows("told", order=("-position",), limit=1)[0]["length"] == 5
         assert counted(models) == 3002
+
+    asyncio.run(scenario())
+
+
+def test_tables_of_another_shape_are_rebuilt_even_if_the_version_was_not_raised(models: SqlReadModels) -> None:
+    async def scenario() -> None:
+        log = MemoryLog()
+        append(log, "one", "two")
+        async with running(Projector(log, models, registry())):
+            await until(reached(models, 2, "tale", "count"))
+        indexed = replace(TALE, tables=(replace(ROWS, indexes=(("word",),)),))
+        async with running(Projector(log, models, registry(indexed, COUNT))):
+            await until(lambda: models.checkpoints()["tale"].generation == 2)
+            await until(reached(models, await tell(log, "three"), "tale", "count"))
+        assert words(models) == ["one", "two", "three"]
+
+    asyncio.run(scenario())
+
+
+def test_of_two_projectors_that_find_outdated_tables_one_rebuilds(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = MemoryLog()
+        append(log, *["w"] * 3000)
+        pair = [SqlReadModels(f"sqlite:///{tmp_path}/read.db") for _ in range(2)]
+        async with running(Projector(log, pair[0], registry())):
+            await until(reached(pair[0], 3000, "tale", "count"))
+        raised = registry(replace(TALE, version=2), replace(COUNT, version=2))
+        async with running(Projector(log, pair[0], raised)), running(Projector(log, pair[1], raised)):
+            await until(lambda: {one.version for one in pair[0].checkpoints().values()} == {2})
+            await until(reached(pair[0], await tell(log, "live"), "tale", "count"))
+        assert (counted(pair[0]), len(words(pair[0])), pair[0].rebuilds()) == (3001, 3001, {})
+        for one in pair:
+            one.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_rebuild_left_by_a_dead_process_is_taken_over(models: SqlReadModels) -> None:
+    async def scenario() -> None:
+        log = MemoryLog()
+        append(log, "one")
+        async with running(Projector(log, models, registry())):
+            await until(reached(models, 1, "tale", "count"))
+        raised = replace(TALE, version=2)
+        models.begin_rebuild("tale", 2, raised.tables)
+        async with running(Projector(log, models, registry(raised, COUNT))):
+            await until(lambda: models.checkpoints()["tale"].version == 2)
+        assert words(models) == ["one"]
 
     asyncio.run(scenario())
 
