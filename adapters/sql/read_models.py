@@ -11,15 +11,17 @@ from sqlalchemy.exc import DBAPIError
 from adapters.sql import rebuilding
 from adapters.sql.catalogue import C, Standing, standings
 from adapters.sql.connecting import sqlite_contains
+from adapters.sql.dialects import Dialect, PostgresDialect, SqliteDialect
 from adapters.sql.digests import digest
 from adapters.sql.failures import MISSING, explained, missing
-from adapters.sql.pending import PendingLines, PendingRows, pending
+from adapters.sql.pending_lines import PendingLines
+from adapters.sql.pending_rows import PendingRows
 from adapters.sql.postgres import containing, patiently
 from adapters.sql.reader import Containing, SqlReader
 from adapters.sql.schema import CHECKPOINTS, Stored, shape_of, stored, tables_of
 from adapters.sql.sessions import Sessions
 from adapters.sql.values import escaped
-from adapters.sql.writing import Dialect, PostgresDialect, SqliteDialect, write
+from adapters.sql.writing import write
 from domain.errors import Invalid, Remedy, Unavailable
 from domain.ports import Checkpoint, Fingerprint, Overtaken, Progress
 from domain.tables import Reader, Table
@@ -189,7 +191,7 @@ def _gathered(step: Progress, shape: str) -> Gathered:
                     f"Projection {step.projection} has no table {change.table}.", error="unfit_change",
                     remediation=[Remedy("Declare the table, or mend the change.", "resume_projection")],
                 )
-            changes = gathered[change.table] = pending(table)
+            changes = gathered[change.table] = PendingLines(table) if table.temporal else PendingRows(table)
         changes.add(position, change)
     return gathered
 

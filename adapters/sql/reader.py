@@ -6,9 +6,10 @@ than 17 that was built without ICU only A-Z have one.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
@@ -24,6 +25,10 @@ Containing = Callable[[ColumnElement[str], str], ColumnElement[bool]]
 
 _HIGHEST: Final = 0x10FFFF
 
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}
+
 
 class SqlReader:
     """``domain.tables.Reader`` on one transaction. ``find`` gives a table by its declared name."""
@@ -35,7 +40,7 @@ class SqlReader:
         self._connection = connection
         self._find = find
         self._positions = positions
-        self._containing = containing
+        self._contains = containing
 
     def row(self, table: str, /, **key: Any) -> Row | None:
         found = self.rows(table, *[Where(column, "=", value) for column, value in key.items()], limit=1)
@@ -78,13 +83,15 @@ class SqlReader:
 
     def _has(self, place: Stored, has: Has) -> ColumnElement[bool]:
         other = self._find(has.table)
-        inner = Stored(other.table, other.at.alias(), other.columns) if other.at is place.at else other
-        joined = [_column(inner, theirs) == _column(place, ours) for theirs, ours in has.on.items()]
-        narrowed = [self._where(inner, one) for one in has.where]
-        return sa.exists().select_from(inner.at).where(*joined, *narrowed).correlate(place.at)
+        if other is place:
+            # The same table once more, under another name.
+            other = Stored(other.table, cast("sa.Table", other.at.alias()), other.columns)
+        joined = [_column(other, theirs) == _column(place, ours) for theirs, ours in has.on.items()]
+        narrowed = [self._where(other, one) for one in has.where]
+        return sa.exists().select_from(other.at).where(*joined, *narrowed).correlate(place.at)
 
     def _where(self, place: Stored, where: Where) -> ColumnElement[bool]:
-        column = _column(place, where.column)
+        column: ColumnElement[Any] = _column(place, where.column)
         if where.op == "in":
             return column.in_([storable(place.table, where.column, value) for value in where.value])
         if where.op in ("prefix", "contains") and kind_of(place.table, where.column) != "text":
@@ -95,23 +102,16 @@ class SqlReader:
         match where.op:
             case "=" | ">" | ">=" if _means_open(place, where):
                 # Written out rather than bound, so that the index on open rows can be used.
-                return column == sa.literal_column(str(OPEN))
-            case "=":
-                return column == value
-            case "!=":
-                return column.is_distinct_from(value) if where.column in place.table.nullable else column != value
-            case "<":
-                return column < value
-            case "<=":
-                return column <= value
-            case ">":
-                return column > value
-            case ">=":
-                return column >= value
+                return column.op("=", is_comparison=True)(sa.literal_column(str(OPEN)))
+            case "!=" if where.column in place.table.nullable:
+                return column.is_distinct_from(value)
+            case "=" | "!=" | "<" | "<=" | ">" | ">=":
+                compared: ColumnElement[bool] = _COMPARISONS[where.op](column, value)
+                return compared
             case "prefix":
                 return _starting(column, value)
             case "contains":
-                return self._containing(column, value)
+                return self._contains(column, value)
         raise _unanswerable(f"{where.op!r} is not a comparison")
 
 

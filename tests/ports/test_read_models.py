@@ -82,8 +82,20 @@ def test_a_patch_sets_some_columns_and_does_nothing_to_a_missing_row(models: Sql
 def test_an_addition_counts_a_missing_row_from_zero(models: SqlReadModels) -> None:
     key, rest = {"project": "p", "id": "a"}, {"fine": True, "data": {}, "note": None}
     advance(models, Add("things", key, {"number": 3}, rest))
-    advance(models, Add("things", key, {"number": 4}, {**rest, "fine": False}), Add("things", key, {"number": -1}, rest))
+    more = Add("things", key, {"number": 4}, {**rest, "fine": False}), Add("things", key, {"number": -1}, rest)
+    advance(models, *more)
     assert rows(models, "things") == [thing(number=6)]
+
+
+def test_what_an_addition_sets_first_is_set_only_when_it_makes_the_row(models: SqlReadModels) -> None:
+    def seen(position: int) -> Add:
+        key, first = {"project": "p", "id": "a"}, {"fine": True, "note": "1st"}
+        return Add("things", key, {"number": 1}, {"data": position}, first)
+
+    advance(models, seen(1), seen(2)._replace(first={"fine": False, "note": "2nd"}))
+    assert rows(models, "things") == [thing(number=2, data=2, note="1st")]
+    advance(models, seen(3)._replace(first={"fine": False, "note": "3rd"}))
+    assert rows(models, "things") == [thing(number=3, data=3, note="1st")]
 
 
 def test_a_drop_deletes_by_any_leading_columns_of_the_key(models: SqlReadModels) -> None:
@@ -171,7 +183,9 @@ def test_a_sum_beyond_64_bit_is_refused_and_nothing_is_written(models: SqlReadMo
     assert rows(models, "things") == [thing(number=2**63 - 1)]
 
 
-STRANGE = ["", "\x00", "a\x00b", "\x1a", "\x1a0\x1aD800", "\ud800", "\udfff\ud800x", "ß€😀", "%_\\'\"", "\U0010ffff", "\n\t\r"]
+STRANGE = [
+    "", "\x00", "a\x00b", "\x1a", "\x1a0\x1aD800", "\ud800", "\udfff\ud800x", "ß€😀", "%_\\'\"", "\U0010ffff", "\n\t\r",
+]
 
 
 @pytest.mark.parametrize("text", STRANGE)
@@ -206,7 +220,9 @@ IDS = st.sampled_from(["a", "b", "ä\x00"])
 NUMBERS = st.integers(-3, 3)
 JSONS = st.sampled_from([1, None, {"b": 1, "a": [2**65]}, "x"])
 KEYS = st.builds(lambda id_: {"project": "p", "id": id_}, IDS)
-TAG_PARTS = st.sampled_from([{}, {"project": "p"}, {"project": "p", "id": "a"}, {"project": "p", "id": "b", "tag": "x"}])
+TAG_PARTS = st.sampled_from(
+    [{}, {"project": "p"}, {"project": "p", "id": "a"}, {"project": "p", "id": "b", "tag": "x"}]
+)
 NOTES = st.none() | st.sampled_from(["", "n"])
 
 CHANGES = st.one_of(
@@ -223,6 +239,12 @@ CHANGES = st.one_of(
     st.builds(
         lambda key, number, fine, data, note: Add(
             "things", key, {"number": number}, {"fine": fine, "data": data, "note": note}
+        ),
+        KEYS, NUMBERS, st.booleans(), JSONS, NOTES,
+    ),
+    st.builds(
+        lambda key, number, fine, data, note: Add(
+            "things", key, {"number": number}, {"fine": fine}, {"data": data, "note": note}
         ),
         KEYS, NUMBERS, st.booleans(), JSONS, NOTES,
     ),
@@ -411,9 +433,9 @@ def test_of_two_at_once_exactly_one_counts(models: SqlReadModels) -> None:
 
     def count() -> None:
         for position in range(30):
-            step = Progress("board", 1, position, position + 1, [(position + 1, Add("things", key, {"number": 1}, rest))])
+            changes = [(position + 1, Add("things", key, {"number": 1}, rest))]
             try:
-                models.advance([step])
+                models.advance([Progress("board", 1, position, position + 1, changes)])
                 outcomes.append("counted")
             except Overtaken:
                 outcomes.append("overtaken")

@@ -1,4 +1,4 @@
-"""Changes of one stretch of the log, gathered per table and key, so that each row is written once.
+"""Changes of one stretch of the log to a table without time, gathered per key, so that each row is written once.
 
 What is gathered is exact: writing it has the same effect as applying the changes one by one, in order. A key's changes
 always add up to one of these operations:
@@ -14,15 +14,11 @@ operation older than the newest drop that covers its key counts as ``Gone``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from domain.errors import Invalid, Remedy
-from domain.tables import OPEN, Add, Change, Drop, Patch, Put, Supersede, Table
-
-Key = tuple[Any, ...]
+from adapters.sql.gathering import Dropped, Key, leading_key, tuple_of, unfit
+from domain.tables import Add, Change, Drop, Patch, Put, Table
 
 
 class Whole:
@@ -70,24 +66,6 @@ class Changed:
 
 
 Operation = Whole | Gone | Summed | Changed
-
-
-class Dropped:
-    """Drops of several rows, with their age."""
-
-    def __init__(self) -> None:
-        self.age = 0
-        self.prefixes: dict[Key, int] = {}
-        self._lengths: set[int] = set()
-
-    def drop(self, prefix: Key) -> None:
-        self.age += 1
-        self.prefixes[prefix] = self.age
-        self._lengths.add(len(prefix))
-
-    def covers(self, key: Key, age: int) -> bool:
-        """Whether a drop newer than ``age`` covers the key."""
-        return any(self.prefixes.get(key[:length], 0) > age for length in self._lengths)
 
 
 class PendingRows:
@@ -221,97 +199,3 @@ def _sum(changed: Changed, change: Add) -> None:
     if changed.insert is None:
         changed.insert = Summed(0, change).row()
     _set(changed, change.values)
-
-
-Line = list[Any]
-"""What happens to one key of a temporal table, flat because there are very many of them:
-
-    [age, position at which the row that is open in the database ends (``None``: it was dropped),
-     from, to, values, from, to, values, …]
-"""
-
-
-class PendingLines:
-    """Changes to a temporal table."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.dropped = Dropped()
-        self.lines: dict[Key, Line] = {}
-        self._key_width: Final = len(table.key)
-        self._key_of: Final = tuple_of(table.key)
-        self._settable: Final = table.columns.keys() - set(table.key)
-
-    def add(self, position: int, change: Change) -> None:
-        """Takes one more change; raises ``Invalid`` for one that does not fit the table."""
-        try:
-            if type(change) is Supersede:
-                self._supersede(position, change)
-            elif type(change) is Drop:
-                self.dropped.drop(leading_key(self.table, change.match))
-            else:
-                raise unfit(self.table, "a temporal table is only superseded and dropped from")
-        except (KeyError, TypeError) as error:
-            raise unfit(self.table, f"{type(error).__name__} {error}") from None
-
-    def live_lines(self) -> list[tuple[Key, Line]]:
-        """What is to be written after the drops, in order of the keys: neighbours lie on the same page."""
-        lines = list(self.lines.items())
-        if self.dropped.prefixes:
-            lines = [(key, line) for key, line in lines if not self.dropped.covers(key, line[0])]
-        with suppress(TypeError):  # keys of mixed types are refused where they are written
-            lines.sort(key=itemgetter(0))
-        return lines
-
-    def _supersede(self, position: int, change: Supersede) -> None:
-        _, named, values = change
-        if len(named) != self._key_width:
-            raise unfit(self.table, f"its key is ({', '.join(self.table.key)})")
-        key = self._key_of(named)
-        if values is not None and values.keys() != self._settable:
-            raise unfit(self.table, "a superseding row must name every column that is not part of the key")
-        line = self.lines.get(key)
-        if self.dropped.prefixes and self.dropped.covers(key, line[0] if line else 0):
-            line = self.lines[key] = [self.dropped.age, None]
-        elif line is None:
-            line = self.lines[key] = [self.dropped.age, position]
-        elif len(line) > 2:
-            if line[-3] == position:
-                del line[-3:]
-            elif line[-2] == OPEN:
-                line[-2] = position
-        if values is not None:
-            line += (position, OPEN, values)
-
-
-def pending(table: Table) -> PendingRows | PendingLines:
-    """An empty gathering for a table."""
-    return PendingLines(table) if table.temporal else PendingRows(table)
-
-
-def tuple_of(columns: Sequence[str]) -> Callable[[Mapping[str, Any]], Key]:
-    """Picks columns from a mapping as a tuple."""
-    if not columns:
-        return lambda row: ()
-    if len(columns) == 1:
-        (column,) = columns
-        return lambda row: (row[column],)
-    return itemgetter(*columns)
-
-
-def leading_key(table: Table, match: Mapping[str, Any]) -> Key:
-    """The values of the leading columns of a table's key."""
-    leading = table.key[: len(match)]
-    if match.keys() != set(leading):
-        raise unfit(table, f"a drop names leading columns of ({', '.join(table.key)})")
-    return tuple([match[column] for column in leading])
-
-
-def unfit(table: Table, why: str) -> Invalid:
-    """The refusal of a change."""
-    return Invalid(
-        f"A change does not fit table {table.name}: {why}.",
-        error="unfit_change",
-        remediation=[Remedy("Mend the projection that makes this change, then resume it.", "resume_projection")],
-        detail={"table": table.name},
-    )
