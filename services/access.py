@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -32,8 +33,8 @@ PREFIX: Final = "cvn_"
 
 EVERY: Final = "*"
 
-DOOR_SCOPES: Final = frozenset({"log:read"})
-"""Scopes of doors that are neither a command nor a view of the registry: the log and its streams."""
+DOOR_SCOPES: Final = frozenset({"log:read", "operations:read"})
+"""Scopes of doors that are neither a command nor a view of the registry: the log and its streams; status and figures."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z")
 
@@ -83,6 +84,7 @@ def covers(held: str, scope: str) -> bool:
     return len(have) == len(want) and all(mine in (EVERY, one) for mine, one in zip(have, want, strict=True))
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether a door bound to this address can be reached from this machine alone."""
     name = host.strip().strip("[]").split("%")[0].lower()

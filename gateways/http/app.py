@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from domain.errors import ComfyVNError, Denied, Invalid, NotFound
-from gateways.http import asyncapi, openapi, page, streams
+from gateways.http import asyncapi, openapi, page, websocket
 from gateways.http.asking import Locations
 from gateways.http.commands import command_doors
 from gateways.http.gate import Access, Gate, shared_with
@@ -43,7 +43,7 @@ from gateways.http.problems import (
     wrong_fields,
 )
 from gateways.http.routing import Door, Doors
-from gateways.http.streams import stream_doors
+from gateways.http.sse import stream_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from services.studio import Studio
@@ -105,7 +105,7 @@ class StudioApp(FastAPI):
             Door("GET", "/openapi.json", answer=self._openapi, open=True),
             Door("GET", "/asyncapi.json", answer=self._asyncapi, open=True),
             *command_doors(studio, self.state.locations, self.metrics),
-            *view_doors(studio),
+            *view_doors(studio, hub),
             *log_doors(studio),
             *stream_doors(studio, hub, self.metrics),
             *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),
@@ -169,8 +169,8 @@ class StudioApp(FastAPI):
             return
         except Exception:
             reply = self._broken(visit, method, route)
-        if watched.status:
-            raise RuntimeError("an answer broke off") from None
+        if watched.status:  # the server must cut the connection, so that a half answer is not taken for a whole one
+            raise RuntimeError("an answer broke off")
         self.metrics.requested(method if route != "-" else "-", route, reply.status)
         await _answer(send, visit, reply, method)
 
@@ -215,7 +215,7 @@ class StudioApp(FastAPI):
             self._admit(visit, None)
             if scope["path"] != "/events/ws":
                 raise unknown_path(scope["path"])
-            await streams.websocket(self.studio, self.hub, self.metrics, visit, watched)
+            await websocket.serve(self.studio, self.hub, self.metrics, visit, watched)
         except ComfyVNError as error:
             await _refuse_websocket(scope, send, visit, problem(error, visit.request_id))
         except Exception:
@@ -319,7 +319,7 @@ def _headers(visit: Visit, reply: Reply) -> list[tuple[bytes, bytes]]:
 
 async def _refuse_websocket(scope: Any, send: Any, visit: Visit, reply: Reply) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": streams.POLICY, "reason": "refused"})
+        await send({"type": "websocket.close", "code": websocket.POLICY, "reason": "refused"})
         return
     headers: Headers = [*_headers(visit, reply), (b"content-type", reply.media)]
     await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from gateways.http.openapi import COMPONENTS, NAME, REF, about, portable
+from gateways.http.openapi import about
+from gateways.http.schemas import COMPONENTS, NAME, REF, portable
 from services.registry import Registry
 
 HEADERS: Final[dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
@@ -31,6 +32,9 @@ from services.studio import Studio
 
 BATCH_LIMIT: Final = 500
 """Most commands of one batch."""
+
+LARGE: Final = 256 * 2**10
+"""Bodies over so many bytes are read in a thread, so that nobody else waits for them."""
 
 PARAMETERS: Final = frozenset({"project", "worldline", "dry_run"})
 
@@ -85,7 +89,10 @@ def _asked(studio: Studio, asking: Asking, locations: Locations, metrics: Metric
             body = await visit.body()
             if body:
                 check_media_type(visit.header(b"content-type"))
-            command = read_command(type_, body, visit.path)
+            if len(body) > LARGE:
+                command = await asyncio.to_thread(read_command, type_, body, visit.path)
+            else:
+                command = read_command(type_, body, visit.path)
             expected = await expected_version(
                 studio, visit, category, getattr(command, asking.id_field), project, worldline
             )

@@ -17,8 +17,8 @@ from domain.ids import UNBRANCHED
 from domain.ports import Stream
 from domain.studio.asset import CATEGORY, Registered, Removed
 from gateways.http.asking import checked_name, visit_of
-from gateways.http.openapi import HEADERS, NAME, parameter, problems
 from gateways.http.problems import in_future, problem, wrong_fields
+from gateways.http.schemas import HEADERS, NAME, parameter, problems
 from gateways.http.views import matches
 from gateways.http.visit import Visit, single
 from projections.studio.asset import ShowAsset

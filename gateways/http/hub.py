@@ -9,23 +9,14 @@ is told to resume, so memory is bounded by the ring, whatever the readers do.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from domain.errors import Remedy, Unavailable
-from domain.ports import Log, Recorded, Stream
-from services.wire import event_line
-
-RING_EVENTS: Final = 20_000
-RING_BYTES: Final = 32 * 2**20
-"""The ring keeps at most that many events and bytes."""
-
-CHUNK_BYTES: Final = 64 * 2**10
-"""A chunk is closed when it is as large as this; a single event may be larger."""
+from domain.ports import Log
+from gateways.http.ring import RING_BYTES, RING_EVENTS, Chunk, Ring, Wanted
 
 CHUNKS: Final = 64
 """Chunks that are kept to be shared."""
@@ -40,58 +31,6 @@ READY_SECONDS: Final = 5.0
 log = structlog.get_logger("streams")
 
 
-class Wanted(NamedTuple):
-    """Which events a subscriber wants; an empty set wants all."""
-
-    project: frozenset[str] = frozenset()
-    worldline: frozenset[str] = frozenset()
-    category: frozenset[str] = frozenset()
-    id: frozenset[str] = frozenset()
-    event: frozenset[str] = frozenset()
-
-    def matches(self, stream: Stream, type_: str) -> bool:
-        """Whether an event is wanted."""
-        return (
-            (not self.project or stream.project in self.project)
-            and (not self.category or stream.category in self.category)
-            and (not self.event or type_ in self.event)
-            and (not self.worldline or stream.worldline in self.worldline)
-            and (not self.id or stream.id in self.id)
-        )
-
-    @property
-    def pattern(self) -> str:
-        """The narrowest pattern of subjects that covers everything wanted."""
-        tokens = [
-            next(iter(names)) if len(names) == 1 else "*"
-            for names in (self.project, self.worldline, self.category, self.id)
-        ]
-        return "vn.>" if tokens == ["*"] * 4 else "vn." + ".".join(tokens)
-
-
-class Entry(NamedTuple):
-    """An event in the ring: ``line`` is its JSON, ``frame`` the same as a server-sent event."""
-
-    position: int
-    stream: Stream
-    type: str
-    line: bytes
-    frame: bytes
-
-    @classmethod
-    def of(cls, recorded: Recorded) -> Entry:
-        line = event_line(recorded)
-        return cls(recorded.position, recorded.stream, recorded.type, line, sse_frame(recorded.position, line))
-
-
-class Chunk(NamedTuple):
-    """Wanted events after one cursor, up to and including position ``upto``. Empty: nothing wanted lies there."""
-
-    entries: tuple[Entry, ...]
-    frames: bytes
-    upto: int
-
-
 class Behind(Exception):
     """A subscriber has fallen off the ring: ``after`` is what it has received."""
 
@@ -99,11 +38,6 @@ class Behind(Exception):
         super().__init__(reason)
         self.after = after
         self.reason = reason
-
-
-def sse_frame(position: int, line: bytes) -> bytes:
-    """An event as a server-sent event; the line holds no line breaks."""
-    return b"id: %d\ndata: %b\n\n" % (position, line)
 
 
 class Subscription:
@@ -196,15 +130,10 @@ class Hub:
         subscribers: int = SUBSCRIBERS,
     ) -> None:
         self.log = followed
-        self.ring_events, self.ring_bytes = ring_events, ring_bytes
+        self.ring = Ring(events=ring_events, size=ring_bytes)
         self.beat_seconds, self.heartbeat_seconds = beat_seconds, heartbeat_seconds
         self.limit = subscribers
-        self.head = self.floor = 0
         self.closing = False
-        self._positions: list[int] = []
-        self._entries: list[Entry] = []
-        self._first = 0
-        self._bytes = 0
         self._lanes: dict[Wanted, Lane] = {}
         self._chunks: OrderedDict[tuple[Wanted, int], Chunk] = OrderedDict()
         self._count = 0
@@ -252,7 +181,18 @@ class Hub:
         return self.loop.time()
 
     @property
+    def head(self) -> int:
+        """The newest position that has been followed."""
+        return self.ring.head
+
+    @property
+    def floor(self) -> int:
+        """What lies at or before this position must be read from the log."""
+        return self.ring.floor
+
+    @property
     def subscribers(self) -> int:
+        """Open streams."""
         return self._count
 
     # --- subscribers ----------------------------------------------------------------------------------------------
@@ -294,25 +234,10 @@ class Hub:
         key = (lane.wanted, cursor)
         known = self._chunks.get(key)
         if known is None:
-            known = self._chunks[key] = self._made(lane, cursor)
+            known = self._chunks[key] = self.ring.chunk(lane.wanted, cursor, lane.position)
             if len(self._chunks) > CHUNKS:
                 self._chunks.popitem(last=False)
         return known
-
-    def _made(self, lane: Lane, cursor: int) -> Chunk:
-        found: list[Entry] = []
-        size, wanted = 0, lane.wanted
-        at = bisect_right(self._positions, cursor, lo=self._first)
-        for index in range(at, len(self._entries)):
-            entry = self._entries[index]
-            if entry.position > lane.position:
-                break
-            if wanted.matches(entry.stream, entry.type):
-                found.append(entry)
-                size += len(entry.frame)
-                if size >= CHUNK_BYTES:
-                    return Chunk(tuple(found), b"".join(one.frame for one in found), entry.position)
-        return Chunk(tuple(found), b"".join(one.frame for one in found), lane.position)
 
     # --- following ------------------------------------------------------------------------------------------------
 
@@ -320,34 +245,16 @@ class Hub:
         while True:
             try:
                 if not self._following.is_set():
-                    self.head = self.floor = await self.log.head()
+                    self.ring.begin(await self.log.head())
                     self._following.set()
                 async for batch in self.log.follow(after=self.head):
                     for start in range(0, len(batch), 200):
-                        self._take(batch[start : start + 200])
+                        self.ring.take(batch[start : start + 200])
+                        self._grown.set()
                         await asyncio.sleep(0)
             except Exception as error:  # the log is away: whoever listens goes on waiting
                 log.warning("stream_interrupted", reason=str(error)[:200])
             await asyncio.sleep(0.5)
-
-    def _take(self, batch: Sequence[Recorded]) -> None:
-        for recorded in batch:
-            entry = Entry.of(recorded)
-            self._positions.append(entry.position)
-            self._entries.append(entry)
-            self._bytes += 2 * len(entry.line)
-            self.head = entry.position
-        while self._first < len(self._entries) and (
-            len(self._entries) - self._first > self.ring_events or self._bytes > self.ring_bytes
-        ):
-            self._bytes -= 2 * len(self._entries[self._first].line)
-            self.floor = self._positions[self._first]
-            self._first += 1
-        if self._first > 1000 and self._first * 4 > len(self._entries):
-            del self._positions[: self._first]
-            del self._entries[: self._first]
-            self._first = 0
-        self._grown.set()
 
     async def _beat(self) -> None:
         while True:

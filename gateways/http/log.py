@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from domain.errors import NotFound, Remedy
 from domain.ports import Recorded
-from gateways.http import openapi
+from gateways.http import openapi, schemas
 from gateways.http.problems import Reply, wrong_fields
 from gateways.http.routing import Door
 from gateways.http.streams import SCOPE, check_scope, read_after, read_wanted
@@ -41,24 +41,24 @@ def log_doors(studio: Studio) -> list[Door]:
             "ListLog", "Events in the order of the log.", "log", {
                 "type": "object", "required": ["items", "next", "head"],
                 "properties": {
-                    "items": {"type": "array", "items": {"$ref": f"{openapi.REF}EventLine"}},
+                    "items": {"type": "array", "items": {"$ref": f"{schemas.REF}EventLine"}},
                     "next": {"type": ["integer", "null"], "description": "`after` of the next page; null at the end."},
-                    "head": openapi.POSITION,
+                    "head": schemas.POSITION,
                 },
             },
             parameters=[
-                openapi.parameter("after", "query", openapi.POSITION | {"default": 0, "maximum": 10**18 - 1},
+                schemas.parameter("after", "query", schemas.POSITION | {"default": 0, "maximum": 10**18 - 1},
                                   "The events after this position."),
-                openapi.parameter("limit", "query", {
+                schemas.parameter("limit", "query", {
                     "type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE,
                 }),
-                *(openapi.parameter(one, "query", name, "Only these; separated by commas.") for one in FILTERS),
+                *(schemas.parameter(one, "query", name, "Only these; separated by commas.") for one in FILTERS),
             ],
             description=f"Needs the scope `{SCOPE}`. A page may hold less than `limit` and still have a next one.",
         )),
         Door("GET", "/api/log/{position}", answer=one, operation=openapi.read_operation(
-            "ShowLogged", "One event of the log.", "log", {"$ref": f"{openapi.REF}EventLine"},
-            parameters=[openapi.parameter("position", "path", {"type": "integer", "minimum": 1}, required=True)],
+            "ShowLogged", "One event of the log.", "log", {"$ref": f"{schemas.REF}EventLine"},
+            parameters=[schemas.parameter("position", "path", {"type": "integer", "minimum": 1}, required=True)],
             statuses=(400, 401, 403, 404, 422, 500, 503), description=f"Needs the scope `{SCOPE}`.",
         )),
     ]

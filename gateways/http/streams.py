@@ -1,23 +1,16 @@
-"""Doors for listening: server-sent events and a WebSocket, both from any position of the log and on into the future."""
+"""What a listener wants, and how it gets it from any position of the log and on into the future."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-import orjson
-
-from domain.errors import ComfyVNError
 from domain.ids import UNBRANCHED, token
-from gateways.http import openapi
 from gateways.http.gate import Pass
-from gateways.http.hub import CHUNK_BYTES, Behind, Chunk, Entry, Hub, Subscription, Wanted
-from gateways.http.metrics import Metrics
-from gateways.http.problems import bad_header, in_future, malformed, problem_body, wrong_fields
-from gateways.http.routing import Door
-from gateways.http.visit import Visit, single
+from gateways.http.hub import Behind, Hub, Subscription
+from gateways.http.problems import in_future, wrong_fields
+from gateways.http.ring import CHUNK_BYTES, Chunk, Entry, Wanted
 from services.studio import Studio
 
 SCOPE: Final = "log:read"
@@ -29,43 +22,8 @@ PARAMETERS: Final = frozenset({*FILTERS, "after", "access_token"})
 NAMES_LIMIT: Final = 50
 """Most names in one filter."""
 
-RETRY: Final = b"retry: 2000\n\n"
-"""How long an EventSource waits before it comes again, in milliseconds."""
-
-MESSAGE_LIMIT: Final = 64 * 2**10
-"""Longest message that a WebSocket client may send, in characters."""
-
-POLICY, RESTARTING, TOO_SLOW = 1008, 1012, 1013
-"""Close codes of a WebSocket: a message that cannot be used; the server goes away; come again from `after`."""
-
 Send = Callable[[Any], Any]
-
-
-def stream_doors(studio: Studio, hub: Hub, metrics: Metrics) -> list[Door]:
-    """The door of server-sent events; the WebSocket's is ``websocket``, since it is no method of HTTP."""
-
-    async def sse(visit: Visit, send: Send) -> None:
-        await _serve_sse(studio, hub, metrics, visit, send)
-
-    operation = openapi.read_operation(
-        "FollowEvents", "Every event as it happens, as server-sent events.", "streams", {"type": "string"},
-        parameters=[
-            *(openapi.parameter(name, "query", {"type": "string"}, f"Only these, separated by commas: {name}.")
-              for name in FILTERS),
-            openapi.parameter("after", "query", openapi.POSITION, "Start after this position; 0 is the beginning."),
-            openapi.parameter("Last-Event-ID", "header", {"type": "string", "pattern": "^[0-9]{1,18}$"},
-                              "The position that was seen last; wins over `after`."),
-        ],
-        description=f"Needs the scope `{SCOPE}`. The WebSocket /events/ws gives the same; see /asyncapi.json.",
-    )
-    operation["responses"]["200"] = {
-        "description": "A stream that does not end by itself.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-    return [Door("GET", "/events/sse", stream=sse, operation=operation)]
-
-
-# --- what is wanted ---------------------------------------------------------------------------------------------------
+"""How an ASGI app speaks to its client."""
 
 
 def read_wanted(given: Mapping[str, Any]) -> Wanted:
@@ -117,11 +75,12 @@ def check_scope(passed: Pass, wanted: Wanted) -> None:
 async def subscribed(studio: Studio, hub: Hub, wanted: Wanted, after: int | None) -> Subscription:
     """A subscription; raises ``Invalid`` for a position that has not happened, ``Unavailable`` without a log."""
     await hub.ready()
-    await _check_after(studio, hub, after)
+    await check_after(studio, hub, after)
     return hub.subscribe(wanted, after)
 
 
-async def _check_after(studio: Studio, hub: Hub, after: int | None) -> None:
+async def check_after(studio: Studio, hub: Hub, after: int | None) -> None:
+    """Raises ``Invalid`` for a position that has not happened."""
     if after is not None and after > hub.head:
         head = await studio.log.head()
         if after > head:
@@ -162,155 +121,7 @@ async def _past(studio: Studio, hub: Hub, subscription: Subscription) -> AsyncIt
                 if size >= CHUNK_BYTES or number == len(batch):
                     subscription.cursor = recorded.position
                     if found:
-                        yield _chunk(found)
+                        yield Chunk.of(found, recorded.position)
                     found, size = [], 0
     if not ended():
         subscription.cursor = max(subscription.cursor, upto)
-
-
-def _chunk(found: list[Entry]) -> Chunk:
-    return Chunk(tuple(found), b"".join(one.frame for one in found), found[-1].position)
-
-
-# --- server-sent events -----------------------------------------------------------------------------------------------
-
-
-async def _serve_sse(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: Send) -> None:
-    given = single(visit.parameters(), PARAMETERS)
-    wanted = read_wanted(given)
-    check_scope(visit.grant, wanted)
-    last = visit.header(b"last-event-id")
-    if last is not None and not (last.isascii() and last.isdigit() and len(last) <= 18):
-        raise bad_header("Last-Event-ID", "it is the id of an event, a position")
-    subscription = await subscribed(studio, hub, wanted, read_after(last if last is not None else given.get("after")))
-    metrics.subscribers.inc()
-    leaving = asyncio.create_task(_until_left(visit.receive, subscription))
-    try:
-        await send({"type": "http.response.start", "status": 200, "headers": [
-            (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"), (b"x-content-type-options", b"nosniff"),
-            (b"x-request-id", visit.request_id.encode()), *visit.shared,
-        ]})
-        await send({"type": "http.response.body", "body": RETRY, "more_body": True})
-        try:
-            async for chunk in chunks(studio, hub, subscription):
-                body = chunk.frames if chunk is not None else b": heartbeat\nid: %d\n\n" % subscription.cursor
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        except Behind as behind:
-            if behind.reason != "left":
-                metrics.resumed.labels(behind.reason).inc()
-                told = orjson.dumps({"after": behind.after, "reason": behind.reason})
-                body = b"event: resume\nid: %d\ndata: %b\n\n" % (behind.after, told)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        except ComfyVNError as error:  # the log went away while the past was read
-            metrics.resumed.labels(error.code).inc()
-            told = orjson.dumps({"after": subscription.cursor, "reason": error.code})
-            body = b"event: resume\nid: %d\ndata: %b\n\n" % (subscription.cursor, told)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    finally:
-        leaving.cancel()
-        hub.left(subscription)
-        metrics.subscribers.dec()
-
-
-async def _until_left(receive: Callable[[], Any], subscription: Subscription) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    subscription.close("left")
-
-
-# --- WebSocket --------------------------------------------------------------------------------------------------------
-
-
-async def websocket(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: Send) -> None:
-    """Serves one WebSocket: one event per message. Raises ``ComfyVNError`` before it is accepted."""
-    given = single(visit.parameters(), PARAMETERS)
-    wanted = read_wanted(given)
-    # Filters may still come by message, so only what may be read at all is settled here.
-    check_scope(visit.grant, wanted)
-    subscription = await subscribed(studio, hub, wanted, read_after(given.get("after")))
-    metrics.subscribers.inc()
-    listening: asyncio.Task[ComfyVNError | None] | None = None
-    try:
-        await send({"type": "websocket.accept", "headers": [(b"x-request-id", visit.request_id.encode())]})
-        listening = asyncio.create_task(_listen(studio, hub, visit, subscription))
-        try:
-            async for chunk in chunks(studio, hub, subscription):
-                if chunk is None:
-                    await _say(send, {"control": "heartbeat", "position": subscription.cursor})
-                    continue
-                moves = subscription.moves
-                for entry in chunk.entries:
-                    if subscription.closed is not None or subscription.moves != moves:
-                        break
-                    await send({"type": "websocket.send", "text": entry.line.decode()})
-        except Behind as behind:
-            await _end(metrics, visit, send, behind, listening)
-        except ComfyVNError as error:
-            metrics.resumed.labels(error.code).inc()
-            await _say(send, {"control": "resume", "after": subscription.cursor, "reason": error.code})
-            await send({"type": "websocket.close", "code": TOO_SLOW, "reason": error.code})
-    finally:
-        if listening is not None:
-            listening.cancel()
-        hub.left(subscription)
-        metrics.subscribers.dec()
-
-
-async def _end(
-    metrics: Metrics, visit: Visit, send: Send, behind: Behind, listening: asyncio.Task[ComfyVNError | None]
-) -> None:
-    if behind.reason == "left":
-        return
-    if behind.reason == "refused":
-        error = await listening
-        if error is not None:
-            await _say(send, {"control": "problem", "problem": problem_body(error, visit.request_id)})
-        await send({"type": "websocket.close", "code": POLICY, "reason": error.code if error else ""})
-        return
-    metrics.resumed.labels(behind.reason).inc()
-    await _say(send, {"control": "resume", "after": behind.after, "reason": behind.reason})
-    code = RESTARTING if behind.reason == "closing" else TOO_SLOW
-    await send({"type": "websocket.close", "code": code, "reason": behind.reason})
-
-
-async def _listen(studio: Studio, hub: Hub, visit: Visit, subscription: Subscription) -> ComfyVNError | None:
-    """Takes messages of the client until one is an error: each replaces the filters, ``after`` moves the position."""
-    while True:
-        message = await visit.receive()
-        if message["type"] == "websocket.disconnect":
-            subscription.close("left")
-            return None
-        if message["type"] != "websocket.receive":
-            continue
-        try:
-            given = _read_message(message.get("text"))
-            wanted, after = read_wanted(given), read_after(given.get("after"))
-            check_scope(visit.grant, wanted)
-            await _check_after(studio, hub, after)
-        except ComfyVNError as error:
-            subscription.close("refused")
-            return error
-        subscription.change(wanted, after)
-
-
-def _read_message(text: str | None) -> dict[str, Any]:
-    if text is None or len(text) > MESSAGE_LIMIT:
-        raise malformed(f"a text of at most {MESSAGE_LIMIT} characters is needed")
-    try:
-        given = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise malformed(str(error)) from error
-    unknown = [name for name in given if name not in (*FILTERS, "after")] if isinstance(given, dict) else [""]
-    if unknown:
-        raise wrong_fields("The message", "invalid_fields", [
-            {"path": unknown[0][:100], "message": f"an object with some of after, {', '.join(FILTERS)} is needed"}
-        ])
-    return dict(given)
-
-
-async def _say(send: Send, told: Mapping[str, Any]) -> None:
-    await send({"type": "websocket.send", "text": orjson.dumps(told).decode()})
-
-

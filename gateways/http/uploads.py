@@ -16,8 +16,8 @@ from gateways.http.asking import asker, dry_body, receipt_body, refuse_if_match,
 from gateways.http.bodies import check_media_type, read_object
 from gateways.http.commands import circumstances
 from gateways.http.multipart import Form, read_form
-from gateways.http.openapi import COMMAND_HEADERS, NAME, REF, answer, parameter, problems
 from gateways.http.problems import encode, unfit, wrong_fields
+from gateways.http.schemas import COMMAND_HEADERS, NAME, REF, answer, parameter, problems
 from services.dispatcher import Receipt
 from services.inbox_folder import fetched
 from services.keeping_assets import AssetFacts, Found, examined, kept

@@ -10,6 +10,7 @@ from typing import Any, Final, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gateways.http import openapi
+from gateways.http.hub import Hub
 from gateways.http.problems import Reply, encode, in_future, unfit, wrong_fields
 from gateways.http.routing import Answering, Door
 from gateways.http.visit import Parameters, Visit
@@ -19,10 +20,10 @@ from services.studio import Studio
 _LISTS: Final = (list, tuple, set, frozenset)
 
 
-def view_doors(studio: Studio) -> list[Door]:
+def view_doors(studio: Studio, hub: Hub) -> list[Door]:
     """A door per view."""
     return [
-        Door("GET", view.path, answer=_shown(studio, view), operation=openapi.view_operation(view))
+        Door("GET", view.path, answer=_shown(studio, hub, view), operation=openapi.view_operation(view))
         for view in studio.registry.views.values()
     ]
 
@@ -60,13 +61,13 @@ def read_query(query: type[Query], lists: frozenset[str], parameters: Parameters
         raise unfit(error, what="The question", code="invalid_parameters") from error
 
 
-def _shown(studio: Studio, view: View) -> Answering:
+def _shown(studio: Studio, hub: Hub, view: View) -> Answering:
     lists = lists_of(view.query)
 
     async def answer(visit: Visit) -> Reply:
         query = read_query(view.query, lists, visit.parameters(), visit.path)
         visit.grant.need(view.scope, query.project)
-        query = await _reachable(studio, query)
+        query = await _reachable(studio, hub, query)
         seen = await studio.look_closely(view, query)
         body = encode(seen.answer)
         headers = [(b"x-comfyvn-position", b"%d" % seen.position), (b"cache-control", b"no-cache")]
@@ -80,7 +81,7 @@ def _shown(studio: Studio, view: View) -> Answering:
     return answer
 
 
-async def _reachable(studio: Studio, query: Query) -> Query:
+async def _reachable(studio: Studio, hub: Hub, query: Query) -> Query:
     """The question, once it is sure that its positions have happened: nobody waits for what may never come.
 
     A question about a position also waits until the view has counted it; else the answer could still change.
@@ -89,8 +90,8 @@ async def _reachable(studio: Studio, query: Query) -> Query:
     wanted = max(query.min_position, as_of)
     if not wanted:
         return query
-    head = await studio.log.head()
-    if wanted > head:
+    # What the event stream has already seen need not be asked for again.
+    if wanted > hub.head and wanted > (head := await studio.log.head()):
         raise in_future("as_of" if as_of == wanted else "min_position", wanted, head)
     return query if query.min_position == wanted else query.model_copy(update={"min_position": wanted})
 
