@@ -34,11 +34,16 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    last: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    # Stacks become text before secrets are looked for: a library's error may hold a URL with its login.
+    last: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info,
+        without_secrets,
+    ]
     if pretty:
-        last += [without_secrets, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
     else:
-        last += [structlog.processors.format_exc_info, without_secrets, structlog.processors.JSONRenderer()]
+        last.append(structlog.processors.JSONRenderer(default=str))
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     root = logging.getLogger()
@@ -46,6 +51,8 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
     root.setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    # The NATS client logs every lost connection with its stack; the adapters say what it means, once.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
@@ -56,8 +63,17 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
 def without_secrets(_: Any, __: str, told: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Masks values whose key names a secret, and the login part of every URL in any text."""
     for key, value in told.items():
-        if _SECRET_KEY.search(key) and key != "event":
-            told[key] = "***"
-        elif isinstance(value, str):
-            told[key] = _LOGIN_IN_URL.sub("***", value)
+        told[key] = "***" if _SECRET_KEY.search(key) and key != "event" else _masked(value)
     return told
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case str():
+            return _LOGIN_IN_URL.sub("***", value)
+        case dict():
+            return {key: "***" if _SECRET_KEY.search(str(key)) else _masked(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_masked(one) for one in value]
+        case _:
+            return value

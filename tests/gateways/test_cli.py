@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import typer
 from fixtures_studio import RunningServer, comfyvn, wait_until
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from gateways import cli, cli_console
 from gateways.cli_console import MEANINGS, ExitCode
@@ -21,16 +23,38 @@ from gateways.cli_console import MEANINGS, ExitCode
 ROOT = Path(__file__).parents[2]
 
 
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def console(*arguments: str, data: Path | None = None) -> Done:
+    """Runs a command in this process, which saves its start; what depends on a process of its own uses ``comfyvn``."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        given = [*arguments, *([] if data is None else ["--data", str(data)])]
+        done = CliRunner().invoke(cli.app, given, prog_name="comfyvn")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
 def told(*arguments: str, data: Path, code: int = 0) -> Any:
     """The one JSON document that a command writes."""
-    done = comfyvn(*arguments, "--json", data=data)
+    done = console(*arguments, "--json", data=data)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
 
 def refused(*arguments: str, data: Path | None = None, code: int) -> str:
     """What a command says when it does not do it: on standard error, without a traceback."""
-    done = comfyvn(*arguments, data=data)
+    done = console(*arguments, data=data)
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr + done.stdout
     assert done.stdout == ""
@@ -43,8 +67,8 @@ def studio(tmp_path: Path) -> Path:
     (tmp_path / "art").mkdir()
     (tmp_path / "art" / "note.txt").write_text("a note")
     data = tmp_path / "studio"
-    assert comfyvn("import", "assets", str(tmp_path / "art"), "--project", "demo", data=data).returncode == 0
-    assert comfyvn("worldline", "fork", "what-if", "--project", "demo", data=data).returncode == 0
+    assert console("import", "assets", str(tmp_path / "art"), "--project", "demo", data=data).returncode == 0
+    assert console("worldline", "fork", "what-if", "--project", "demo", data=data).returncode == 0
     return data
 
 
@@ -77,7 +101,7 @@ def test_every_exit_code_has_a_meaning_and_stands_in_the_operations_page() -> No
 
 
 def test_without_a_server_commands_run_the_log_for_their_own_duration(studio: Path) -> None:
-    lines = comfyvn("log", "tail", "--json", data=studio).stdout.splitlines()
+    lines = console("log", "tail", "--json", data=studio).stdout.splitlines()
     assert [json.loads(line)["type"] for line in lines] == ["AssetRegistered", "WorldlineForked"]
     assert told("worldline", "list", "--project", "demo", data=studio)["items"][1]["id"] == "what-if"
     assert told("projections", "verify", data=studio)["equal"]
@@ -107,14 +131,14 @@ def test_with_a_server_the_same_commands_attach_to_it(server: RunningServer) -> 
 def test_an_event_is_shown_whole(studio: Path) -> None:
     event = told("log", "show", "2", data=studio)
     assert (event["type"], event["project"], event["data"]["worldline_id"]) == ("WorldlineForked", "demo", "what-if")
-    for_people = comfyvn("log", "show", "2", data=studio).stdout
+    for_people = console("log", "show", "2", data=studio).stdout
     assert "what-if" in for_people
     assert event["id"] in for_people
 
 
 def test_tail_narrows_by_everything_that_an_event_has(studio: Path) -> None:
     def types(*options: str) -> list[str]:
-        done = comfyvn("log", "tail", "--json", *options, data=studio)
+        done = console("log", "tail", "--json", *options, data=studio)
         assert done.returncode == 0, done.stderr
         return [json.loads(line)["type"] for line in done.stdout.splitlines()]
 
@@ -212,6 +236,16 @@ def test_what_cannot_be_done_has_its_exit_code_and_says_what_to_do(studio: Path,
     assert "--count" in refused("log", "tail", "-n", "-1", data=studio, code=2)
 
 
+def test_a_process_ends_with_the_same_codes(studio: Path, tmp_path: Path) -> None:
+    for arguments, data, code in (
+        (["log", "tail"], studio, 0), (["log", "tail"], tmp_path / "nowhere", 5), (["log", "nonsense"], studio, 2),
+        (["worldline", "fork", "what-if", "-p", "demo"], studio, 4),
+    ):
+        done = comfyvn(*arguments, data=data)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_setting_that_cannot_be_used_is_named(studio: Path) -> None:
     (studio / "comfyvn.toml").write_text("prot = 1")
     assert "Did you mean port?" in refused("log", "tail", data=studio, code=2)
@@ -225,7 +259,7 @@ def test_a_log_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch: 
 
 
 def test_errors_are_json_for_scripts(studio: Path) -> None:
-    done = comfyvn("log", "show", "99", "--json", data=studio)
+    done = console("log", "show", "99", "--json", data=studio)
     problem = json.loads(done.stderr)
     assert done.returncode == 5
     assert problem["error"] == "unknown_position"
@@ -249,7 +283,7 @@ def test_the_doctor_has_an_exit_code_for_each_verdict(studio: Path) -> None:
     (studio / "read.db").write_bytes(b"no database at all" * 1000)
     found = told("doctor", data=studio, code=2)
     assert found["verdict"] == "broken"
-    assert comfyvn("projections", "rebuild", data=studio).returncode == 0
+    assert console("projections", "rebuild", data=studio).returncode == 0
     assert told("doctor", data=studio)["verdict"] == "well"
     studio.chmod(0o755)
     assert told("doctor", data=studio, code=1)["verdict"] == "warning"
@@ -286,7 +320,7 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     data = tmp_path / "studio"
     made = told("token", "create", "--name", "ada", "--scope", "scene:write", "--days", "3", data=data)
     assert made["secret"].startswith("cvn_")
-    listing = comfyvn("token", "list", "--json", data=data).stdout
+    listing = console("token", "list", "--json", data=data).stdout
     assert json.loads(listing)["tokens"][0]["good"]
     assert made["secret"] not in listing
     assert "already" in refused("token", "create", "--name", "ada", "--scope", "*", data=data, code=4)
