@@ -125,6 +125,18 @@ def test_a_body_over_the_limit_is_refused_however_it_is_sent() -> None:
     run(scenario)
 
 
+def test_a_large_body_within_the_limit_is_taken() -> None:
+    async def scenario() -> None:
+        async with door(projecting=False) as here:
+            body = {"metadata": {str(number): "x" * 100 for number in range(5000)}}
+            answer = await here.client.post(COMMAND, json=body)
+            assert answer.status_code in (201, 413), answer.text
+            twice = json.dumps(body).encode()[:-1] + b',"metadata":{}}'
+            check(await here.client.post(COMMAND, content=twice, headers=JSON), 400, "malformed_json")
+
+    run(scenario)
+
+
 def test_a_content_length_that_is_no_number_is_refused() -> None:
     async def scenario() -> None:
         async with door(projecting=False) as here:

@@ -197,6 +197,42 @@ def test_a_server_that_ends_tells_its_listeners_to_come_again() -> None:
     run(scenario)
 
 
+def test_a_burst_beyond_the_ring_makes_a_listener_resume_and_loses_nothing() -> None:
+    async def scenario() -> None:
+        hub = {"ring_events": 10, "beat_seconds": 0.1}
+        async with door(projecting=False, hub=hub) as here, on_socket(here.app) as url:
+            listener, seen = await Listener.at(url, "/events/sse?after=0"), []
+            writing = asyncio.create_task(here.forks(300))
+            async with asyncio.timeout(20):
+                while len(seen) < 300:
+                    async for event, _, data in listener.messages():
+                        if event == "resume":
+                            assert data["after"] == (seen[-1] if seen else 0)
+                            break
+                        seen.append(data["position"])
+                        if len(seen) == 300:
+                            break
+                    listener.close()
+                    headers = f"Last-Event-ID: {seen[-1] if seen else 0}\r\n"
+                    listener = await Listener.at(url, "/events/sse", headers=headers)
+            assert seen == list(range(1, 301))
+            await writing
+            listener.close()
+
+    run(scenario)
+
+
+def test_asking_for_the_head_of_a_stream_does_not_open_one() -> None:
+    async def scenario() -> None:
+        async with door(projecting=False) as here:
+            answer = await here.client.head("/events/sse")
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert here.app.hub.subscribers == 0
+
+    run(scenario)
+
+
 def test_there_is_room_for_so_many_listeners() -> None:
     async def scenario() -> None:
         async with door(projecting=False, hub={"subscribers": 2}) as here, on_socket(here.app) as url:
