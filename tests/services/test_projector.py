@@ -100,6 +100,15 @@ def models(tmp_path: Path) -> Iterator[SqlReadModels]:
     made.close()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlReadModels]:
+    """Each database in turn, for what depends on how they lock."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else f"sqlite:///{tmp_path}/either.db"
+    made = SqlReadModels(url)
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
 def _quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services.projector, "WATCH_SECONDS", 0.02)
@@ -151,7 +160,9 @@ def counted(models: SqlReadModels) -> int:
 # Counting
 
 
-def test_what_was_there_and_what_comes_is_counted_once(models: SqlReadModels) -> None:
+def test_what_was_there_and_what_comes_is_counted_once(either: SqlReadModels) -> None:
+    models = either
+
     async def scenario() -> None:
         log = MemoryLog()
         append(log, *[f"w{number}" for number in range(2500)])
@@ -224,7 +235,9 @@ async def log_of(log: MemoryLog, events: Sequence[Recorded]) -> None:
 
 
 @pytest.mark.parametrize("word", ["poison", "too much"])
-def test_an_event_that_cannot_be_applied_stops_its_projection_alone(models: SqlReadModels, word: str) -> None:
+def test_an_event_that_cannot_be_applied_stops_its_projection_alone(either: SqlReadModels, word: str) -> None:
+    models = either
+
     async def scenario() -> None:
         log = MemoryLog()
         append(log, "one", "two", word, "four")
@@ -421,7 +434,9 @@ def test_one_that_is_far_behind_does_not_hold_up_the_others(
 # Renewing
 
 
-def test_a_raised_version_is_rebuilt_beside_the_old_tables(models: SqlReadModels) -> None:
+def test_a_raised_version_is_rebuilt_beside_the_old_tables(either: SqlReadModels) -> None:
+    models = either
+
     async def scenario() -> None:
         log = MemoryLog()
         append(log, *["w"] * 3000)
@@ -546,7 +561,9 @@ def told_always(happened: Happened) -> Iterable[Change]:
 # Rebuilding and comparing
 
 
-def test_rebuilding_goes_on_while_others_write(models: SqlReadModels) -> None:
+def test_rebuilding_goes_on_while_others_write(either: SqlReadModels) -> None:
+    models = either
+
     async def scenario() -> None:
         log = MemoryLog()
         append(log, *["w"] * 4000)
@@ -666,7 +683,9 @@ def test_verifying_finds_a_row_that_somebody_changed(models: SqlReadModels, tmp_
     asyncio.run(scenario())
 
 
-def test_verifying_while_events_come_compares_at_one_position(models: SqlReadModels) -> None:
+def test_verifying_while_events_come_compares_at_one_position(either: SqlReadModels) -> None:
+    models = either
+
     async def scenario() -> None:
         log = MemoryLog()
         append(log, *["w"] * 500)
