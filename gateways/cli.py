@@ -7,7 +7,17 @@ from importlib import metadata
 
 import typer
 
-from gateways import cli_demo, cli_doctor, cli_import, cli_log, cli_projections, cli_serve, cli_token, cli_worldline
+from gateways import (
+    cli_demo,
+    cli_doctor,
+    cli_import,
+    cli_log,
+    cli_processes,
+    cli_projections,
+    cli_serve,
+    cli_token,
+    cli_worldline,
+)
 from gateways.cli_console import MEANINGS, AsJson, emit, out
 
 app = typer.Typer(
@@ -24,6 +34,7 @@ app.command()(cli_serve.work)
 app.command()(cli_doctor.doctor)
 app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
+app.add_typer(cli_processes.app, name="processes")
 app.add_typer(cli_worldline.app, name="worldline")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_token.app, name="token")

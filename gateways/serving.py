@@ -120,7 +120,7 @@ async def _serve(settings: Settings, worker: bool, told: Told) -> None:
             access = reach_tokens(settings)
             guard(settings.host, access)
             child = Child("worker", worker_command(settings), worker_environment(settings))
-            app = create_app(opened.studio, access=access, worker_status=child.told if worker else None)
+            app = create_app(opened.studio, access=access, worker_status=lambda: _children(child, opened, worker))
             async with _beside([child.run()] if worker else []), _door(app, settings, listening) as door:
                 ready = _ready(settings, opened, listening, worker)
                 opened.announce(ready.url, asdict(ready))
@@ -166,6 +166,14 @@ async def _opened(server: _Server, serving: asyncio.Task[None]) -> None:
             await serving
             raise Unavailable("The HTTP door did not open.", error="door_closed")
         await asyncio.sleep(0.01)
+
+
+def _children(child: Child, opened: Opened, worker: bool) -> dict[str, Any]:
+    """What ``/status`` tells of the processes beside the door."""
+    server = opened.reached.server
+    log_server = None if server is None else {"pid": server.pid or None, "restarts": server.restarts}
+    told = child.told() if worker else {"name": "worker", "state": "elsewhere", "pid": None, "restarts": 0}
+    return told | {"log_server": log_server}
 
 
 @contextlib.asynccontextmanager

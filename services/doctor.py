@@ -247,7 +247,8 @@ async def _processes(reached: bootstrap.Reached, settings: Settings, findings: l
             findings.append(Finding(
                 f"process {one.name}", "warning",
                 f"{len(one.parked):,} events parked; position {first.position}: {first.reason[:200]}",
-                f"`comfyvn log show {first.position}` shows the event. Everything else goes on.", detail,
+                f"`comfyvn log show {first.position}` shows the event; mend what stops it, then "
+                f"`comfyvn processes rerun {one.name}`. Everything else goes on.", detail,
             ))
         else:
             findings.append(Finding(f"process {one.name}", "well", f"{one.waiting:,} events waiting, none parked.",

@@ -93,7 +93,7 @@ class Runner:
         parked = await inbox.parked() if inbox else []
         positions = [one.position for one in parked if position in (None, one.position)]
         if process is None or inbox is None or (position is not None and not positions):
-            what = f"position {position} of {name}" if process else f"a process {name}"
+            what = f"position {position} of {name}" if process else f"process {name}"
             raise NotFound(
                 f"There is no {what} to run again.", error="not_parked",
                 remediation=[Remedy("List what is parked.", "list_parked")],

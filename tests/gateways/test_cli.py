@@ -316,6 +316,13 @@ def test_a_folder_with_a_bad_file_takes_the_others_in_and_says_no(tmp_path: Path
     assert {one["path"]: one["outcome"] for one in found["files"]} == {"good.txt": "registered", "bad.txt": "failed"}
 
 
+def test_processes_are_surveyed_and_what_is_not_parked_cannot_be_run_again(studio: Path) -> None:
+    (previews,) = told("processes", "list", data=studio)["processes"]
+    assert (previews["name"], previews["waiting"], previews["parked"]) == ("previews", 1, [])
+    assert "no position 1" in refused("processes", "rerun", "previews", "--position", "1", data=studio, code=5)
+    assert "no process nope" in refused("processes", "rerun", "nope", data=studio, code=5)
+
+
 def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     data = tmp_path / "studio"
     made = told("token", "create", "--name", "ada", "--scope", "scene:write", "--days", "3", data=data)

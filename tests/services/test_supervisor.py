@@ -148,6 +148,7 @@ def test_a_killed_log_comes_back_and_no_command_is_told_a_false_success(server: 
         asking.join()
     with server.client() as client:
         wait_until(lambda: is_well(client), "health")
+        assert client.get("/status").json()["worker"]["log_server"] == {"pid": server.nats()["pid"], "restarts": 2}
         assert fork(client, "afterwards").status_code == 201
         answers = {name: fork(client, name) for name in told}
         assert {status for status, _ in told.values()} <= {201, 503}
@@ -224,7 +225,7 @@ def test_a_server_without_a_worker_and_a_worker_beside_it(server_factory: Server
     with server.client() as client:
         answer = fork(client, "asked")
         assert answer.status_code == 201
-        assert client.get("/status").json()["worker"] is None
+        assert client.get("/status").json()["worker"]["state"] == "elsewhere"
         worker = RunningWorker(server.data)
         try:
             wait_until(lambda: _counted(client, answer.json()["position"]), "the worker")
