@@ -22,8 +22,18 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from domain.errors import ComfyVNError, Denied, Invalid, NotFound
+from domain.errors import ComfyVNError
 from gateways.http import asyncapi, openapi, page, websocket
+from gateways.http.answering import (
+    CLOSED_POLICY,
+    NO_STORE,
+    SHARED_HEADERS,
+    Watched,
+    answer,
+    refuse_websocket,
+    said,
+    unfit_request,
+)
 from gateways.http.asking import Locations
 from gateways.http.commands import command_doors
 from gateways.http.gate import Access, Gate, shared_with
@@ -32,7 +42,6 @@ from gateways.http.hub import Hub
 from gateways.http.log import log_doors
 from gateways.http.metrics import Metrics
 from gateways.http.problems import (
-    Headers,
     Reply,
     broken,
     encode,
@@ -40,21 +49,12 @@ from gateways.http.problems import (
     problem,
     unknown_command,
     unknown_path,
-    wrong_fields,
 )
 from gateways.http.routing import Door, Doors
 from gateways.http.sse import stream_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from services.studio import Studio
-
-SHARED_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-)
-NO_STORE: Final = (b"cache-control", b"no-store")
-CLOSED_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 
@@ -144,7 +144,7 @@ class StudioApp(FastAPI):
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         visit = Visit(scope, receive, self._request_id(scope["headers"]), self.studio.settings.body_limit)
-        watched = _Watched(send)
+        watched = Watched(send)
         method, route = scope["method"], "-"
         try:
             found = self.doors.find(method, scope["path"])
@@ -172,7 +172,7 @@ class StudioApp(FastAPI):
         if watched.status:  # the server must cut the connection, so that a half answer is not taken for a whole one
             raise RuntimeError("an answer broke off")
         self.metrics.requested(method if route != "-" else "-", route, reply.status)
-        await _answer(send, visit, reply, method)
+        await answer(send, visit, reply, method)
 
     def _admit(self, visit: Visit, door: Door | None) -> None:
         scope = visit.scope
@@ -207,7 +207,7 @@ class StudioApp(FastAPI):
 
     async def _websocket(self, scope: Any, receive: Any, send: Any) -> None:
         visit = Visit(scope, receive, self._request_id(scope["headers"]), self.studio.settings.body_limit)
-        watched = _Watched(send)
+        watched = Watched(send)
         try:
             message = await receive()
             if message["type"] != "websocket.connect":
@@ -217,13 +217,13 @@ class StudioApp(FastAPI):
                 raise unknown_path(scope["path"])
             await websocket.serve(self.studio, self.hub, self.metrics, visit, watched)
         except ComfyVNError as error:
-            await _refuse_websocket(scope, send, visit, problem(error, visit.request_id))
+            await refuse_websocket(scope, send, visit, problem(error, visit.request_id))
         except Exception:
             reply = self._broken(visit, "WS", "/events/ws")
             if watched.status:
                 await send({"type": "websocket.close", "code": 1011, "reason": "internal_error"})
             else:
-                await _refuse_websocket(scope, send, visit, reply)
+                await refuse_websocket(scope, send, visit, reply)
 
     def _request_id(self, headers: list[tuple[bytes, bytes]]) -> str:
         for name, value in headers:
@@ -246,9 +246,9 @@ class StudioApp(FastAPI):
         try:
             await super().__call__(visit.scope, visit.receive, decorated)
         except HTTPException as error:
-            raise _said(error) from error
+            raise said(error) from error
         except RequestValidationError as error:
-            raise _unfit_request(error) from error
+            raise unfit_request(error) from error
         except ClientDisconnect as error:
             raise ClientGone from error
 
@@ -281,69 +281,6 @@ class StudioApp(FastAPI):
 
     def _routes(self) -> list[str]:
         return [*sorted(f"{door.method} {door.path}" for door in self.doors.all), "WS /events/ws"]
-
-
-class _Watched:
-    """``send``, with a memory of the status that went out."""
-
-    __slots__ = ("send", "status")
-
-    def __init__(self, send: Any) -> None:
-        self.send = send
-        self.status = 0
-
-    async def __call__(self, message: Any) -> None:
-        if not self.status:
-            self.status = message.get("status", 101)
-        await self.send(message)
-
-
-async def _answer(send: Any, visit: Visit, reply: Reply, method: str) -> None:
-    headers = _headers(visit, reply)
-    if reply.status not in (204, 304):
-        headers.append((b"content-type", reply.media))
-        headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
-
-
-def _headers(visit: Visit, reply: Reply) -> list[tuple[bytes, bytes]]:
-    headers = [(b"x-request-id", visit.request_id.encode()), *SHARED_HEADERS, *reply.headers, *visit.shared]
-    named = {name for name, _ in reply.headers}
-    if b"cache-control" not in named:
-        headers.append(NO_STORE)
-    if b"content-security-policy" not in named:
-        headers.append(CLOSED_POLICY)
-    return headers
-
-
-async def _refuse_websocket(scope: Any, send: Any, visit: Visit, reply: Reply) -> None:
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": websocket.POLICY, "reason": "refused"})
-        return
-    headers: Headers = [*_headers(visit, reply), (b"content-type", reply.media)]
-    await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": reply.body})
-
-
-def _said(error: HTTPException) -> ComfyVNError:
-    """An error of FastAPI or Starlette in our own words."""
-    kinds: dict[int, tuple[type[ComfyVNError], str]] = {
-        401: (Denied, "unauthenticated"), 403: (Denied, "denied"), 404: (NotFound, "unknown_path"),
-        405: (Invalid, "method_not_allowed"), 413: (Invalid, "body_too_large"),
-        415: (Invalid, "unsupported_media_type"), 422: (Invalid, "invalid_fields"),
-    }
-    kind, code = kinds.get(error.status_code, (Invalid, "invalid"))
-    allowed = [one.strip() for one in (error.headers or {}).get("allow", "").split(",") if one.strip()]
-    return kind(str(error.detail), error=code, detail={"allowed": allowed} if allowed else {})
-
-
-def _unfit_request(error: RequestValidationError) -> ComfyVNError:
-    fields = [
-        {"path": "/".join(str(part) for part in one["loc"])[:400], "message": str(one["msg"])[:300]}
-        for one in error.errors()[:50]
-    ]
-    return wrong_fields("The request", "invalid_fields", fields or [{"path": "", "message": "it does not fit"}])
 
 
 def _uploads(studio: Studio) -> APIRouter | None:
