@@ -1,0 +1,177 @@
+"""The shapes of deploy/ with real servers: several doors and workers on an outside log and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from fixtures_nats import Cluster, Server
+from fixtures_studio import RunningServer, comfyvn, wait_until
+from typer.main import get_command
+
+from adapters.nats.embedded import find_binary
+from gateways import cli
+from services.settings import Settings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+ServerFactory = Callable[..., RunningServer]
+
+
+class Workers:
+    """Real `comfyvn work` processes."""
+
+    def __init__(self, data: Path, environment: dict[str, str]) -> None:
+        self.data, self.environment = data, environment
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self) -> subprocess.Popen[str]:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "gateways.cli", "work", "--data", str(self.data), "--json"], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **self.environment},
+        )
+        self.running.append(worker)
+        assert worker.stdout is not None
+        assert worker.stdout.readline(), "the worker did not start"
+        return worker
+
+    def stop(self) -> None:
+        for worker in self.running:
+            worker.terminate()
+        for worker in self.running:
+            worker.wait(60)
+            assert worker.stdout is not None
+            worker.stdout.close()
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[..., Workers]]:
+    made: list[Workers] = []
+
+    def make(data: Path, environment: dict[str, str]) -> Workers:
+        made.append(Workers(data, environment))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def fork(client: httpx.Client, name: str) -> int:
+    answer = client.post("/api/commands/ForkWorldline", params={"project": "demo"}, json={"worldline_id": name})
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["position"])
+
+
+def listed(client: httpx.Client, position: int) -> set[str]:
+    answer = client.get("/api/pov/worlds", params={"project": "demo", "min_position": position})
+    assert answer.status_code == 200, answer.text
+    return {one["id"] for one in answer.json()["items"]}
+
+
+def test_a_studio_server_has_several_doors_and_a_worker(
+    nats_server: Server, postgres_url: str, server_factory: ServerFactory, workers: Callable[..., Workers],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = tmp_path / "studio"
+    environment = {"COMFYVN_NATS_URL": nats_server.url, "COMFYVN_DATABASE_URL": postgres_url}
+    one = server_factory("--no-worker", data=data, environment=environment)
+    two = server_factory("--no-worker", data=data, environment=environment)
+    assert (one.ready["log"], one.ready["read_side"]) == ("outside", "postgresql")
+    workers(data, environment).start()
+    with one.client() as here, two.client() as there:
+        assert listed(there, fork(here, "asked-at-one")) == {"main", "asked-at-one"}
+        assert listed(here, fork(there, "asked-at-two")) == {"main", "asked-at-one", "asked-at-two"}
+        again = {"worldline_id": "asked-at-two"}
+        raced = here.post("/api/commands/ForkWorldline", params={"project": "demo"}, json=again)
+        assert raced.status_code == 409, "what one door has decided, the other knows"
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert comfyvn("projections", "verify", data=data).returncode == 0
+    assert not (data / "nats").exists()
+    assert not (data / "read.db").exists()
+
+
+def test_a_studio_farm_goes_on_without_one_worker_and_one_server(
+    nats_cluster: Cluster, postgres_url: str, server_factory: ServerFactory, workers: Callable[..., Workers],
+    tmp_path: Path,
+) -> None:
+    environment = {"COMFYVN_NATS_URL": ",".join(nats_cluster.urls), "COMFYVN_DATABASE_URL": postgres_url}
+    data = tmp_path / "studio"
+    door = server_factory("--no-worker", data=data, environment=environment)
+    crew = workers(data, environment)
+    first, _ = crew.start(), crew.start()
+    with door.client() as client:
+        assert listed(client, fork(client, "whole")) == {"main", "whole"}
+        first.send_signal(signal.SIGKILL)
+        assert listed(client, fork(client, "one-worker")) == {"main", "whole", "one-worker"}
+        nats_cluster.kill(0)
+        try:
+            asked: dict[str, Any] = {"worldline_id": "two-servers"}
+
+            def forked() -> bool:
+                answer = client.post("/api/commands/ForkWorldline", params={"project": "demo"}, json=asked,
+                                     headers={"Idempotency-Key": "two-servers"})
+                assert answer.status_code in (200, 201, 503), answer.text
+                return answer.status_code != 503
+
+            wait_until(forked, "a new leader")
+            wait_until(lambda: client.get("/health").status_code == 200, "health")
+            assert "two-servers" in listed(client, 3)
+        finally:
+            nats_cluster.heal()
+
+
+# --- the files in deploy/ ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("compose.*.yaml")), ids=lambda file: file.name)
+def test_a_compose_file_starts_commands_and_settings_that_exist(file: Path) -> None:
+    told = yaml.safe_load(file.read_text())
+    ours = [one for one in told["services"].values() if one["image"] == "comfyvn"]
+    assert ours
+    for service in ours:
+        command, *options = service["command"]
+        known = get_command(cli.app).commands[command]  # type: ignore[attr-defined]
+        assert set(options) <= {one for given in known.params for one in (*given.opts, *given.secondary_opts)}
+        for name in service.get("environment", {}):
+            assert not name.startswith("COMFYVN_") or name.removeprefix("COMFYVN_").lower() in Settings.model_fields
+    for service in told["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in told["volumes"] or (DEPLOY / source).is_file()
+
+
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("nats-*.conf")), ids=lambda file: file.name)
+def test_a_configuration_of_nats_is_one(file: Path) -> None:
+    environment = {
+        "SERVER_NAME": "'nats-1'", "NATS_TOKEN": "'12ab'", "CLUSTER_PASSWORD": "'3e5'",
+        **{f"ROUTE_{number}": f"'nats-route://route:3e5@nats-{number}:6222'" for number in (1, 2, 3)},
+    }
+    checked = subprocess.run(
+        [str(find_binary()), "-t", "-c", str(file)], capture_output=True, text=True, env={**os.environ, **environment},
+        timeout=60, check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "sync_interval: always" in file.read_text()
+
+
+def test_the_unit_and_the_image_start_what_exists() -> None:
+    unit = (DEPLOY / "comfyvn.service").read_text()
+    assert "ExecStart=/opt/comfyvn/bin/comfyvn serve" in unit
+    assert "KillMode=mixed" in unit
+    image = (DEPLOY / "Dockerfile").read_text()
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text()
+    for line in image.splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (DEPLOY.parent / source).exists()
+                assert f"!{source}" in ignored
