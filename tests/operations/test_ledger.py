@@ -462,7 +462,7 @@ def test_on_a_real_log_two_hundred_reservations_from_two_connections_never_overd
                 for n in range(200)
             ))
             assert sorted(outcomes) == ["insufficient_credits"] * 100 + ["ok"] * 100
-            found = await Dispatcher(logs[0], REGISTRY).load(STREAM)
+            found = await Dispatcher(logs[0], REGISTRY).aggregates.load(STREAM)
             assert (found.state.balance, found.state.reserved, found.version) == (100, 100, 101)
             for side in sides:
                 await side.close()
