@@ -21,7 +21,7 @@ from adapters.nats.inbox import JetStreamInboxes
 from adapters.nats.leftover import read_details
 from adapters.nats.log import JetStreamLog
 from adapters.sql.read_models import SqlReadModels
-from domain.errors import NotFound, Refused, Remedy, Unavailable
+from domain.errors import ComfyVNError, NotFound, Refused, Remedy, Unavailable
 from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
@@ -192,6 +192,8 @@ async def open_everything(
         stack.push_async_callback(dispatcher.close)
         studio = Studio(settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings))
         opened = Opened(studio, reached)
+        if role == "server":
+            await asyncio.to_thread(_make_read_models, models)
         alone = reached.attached_to is None or role == "worker"
         runner = await reach_runner(studio, reached, stack) if processes and alone else None
         stack.push_async_callback(opened.background.close)
@@ -216,6 +218,16 @@ async def reach_models(settings: Settings, stack: AsyncExitStack) -> SqlReadMode
     models = await asyncio.to_thread(SqlReadModels, database_url(settings, folder))
     stack.push_async_callback(asyncio.to_thread, models.close)
     return models
+
+
+def _make_read_models(models: SqlReadModels) -> None:
+    """Makes the read models that are missing, so that a new studio's first question is answered at once."""
+    try:
+        for projection in REGISTRY.projections.values():
+            models.create(projection.name, projection.version, projection.tables)
+    except ComfyVNError as error:
+        # The projector tries again for as long as it takes; commands and the log work meanwhile.
+        log.warning("read_models_not_made", code=error.code, reason=error.message)
 
 
 async def reach_runner(studio: Studio, reached: Reached, stack: AsyncExitStack) -> Runner:

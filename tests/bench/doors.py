@@ -136,7 +136,7 @@ async def _filled(folder: Path, events: int) -> None:
     from adapters.nats.log import JetStreamLog
     from tests.bench.story import fill
 
-    server = await EmbeddedServer.start(folder)
+    server = await EmbeddedServer.start(folder / "nats")
     log = await JetStreamLog.connect([server.url], replicas=None, event_limit=2**20)
     await fill(log, events)
     await log.close()

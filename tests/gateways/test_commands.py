@@ -159,8 +159,8 @@ def test_every_command_can_be_tried_dry() -> None:
 
 
 def test_bad_news_that_was_recorded_is_a_problem_that_says_where() -> None:
-    from gateways.http.asking import Locations, accepted
     from domain.ports import Stream
+    from gateways.http.asking import Locations, accepted
     from services.aggregates import Outcome
     from services.dispatcher import Receipt
 
