@@ -137,6 +137,8 @@ async def _door(app: StudioApp, settings: Settings, listening: socket.socket) ->
     server = _Server(uvicorn.Config(
         app, http="httptools", log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS, ws_max_size=settings.body_limit,
+        # An event is small, and every listener would have it compressed anew: more work than all the rest of sending.
+        ws_per_message_deflate=False,
     ))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
