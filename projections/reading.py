@@ -45,12 +45,23 @@ class BranchPageQuery(BranchQuery):
     cursor: str = Field(default="", max_length=2000, description="`next` of the previous page.")
 
 
+class AcrossQuery(PageQuery):
+    """A view that lists things of several projects; ``project`` makes no difference to it."""
+
+    among: tuple[Token, ...] = Field(
+        default=(), max_length=200,
+        description="Only these projects; may be given several times. Without it, every one that the token may see.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One question that can be asked: ``answer(reader, query)`` is pure given its reader.
 
     ``reads`` names the projections whose positions must have reached ``min_position``. ``answer`` raises ``NotFound``
     for a thing that is not there, and returns JSON-ready data: a mapping, or ``page(...)``.
+
+    A view across projects takes an ``AcrossQuery``, which the doors narrow to the projects that the asker may see.
     """
 
     name: str

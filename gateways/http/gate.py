@@ -26,6 +26,11 @@ class Grant(Protocol):
         """Who holds it: the actor of its commands."""
         ...
 
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """The projects that it is bound to; of no meaning for one that is good in every project."""
+        ...
+
     def allows(self, scope: str, project: str | None) -> bool:
         """Whether it is good for a scope in a project; a project of ``None`` means in every project."""
         ...
@@ -63,6 +68,19 @@ class Pass(NamedTuple):
         """Raises ``Denied`` unless this caller has the scope in the project."""
         if self.grant is not None and not self.grant.allows(scope, project):
             raise missing_scope(scope, project)
+
+    def everywhere(self, scope: str) -> bool:
+        """Whether this caller has the scope in every project."""
+        return self.grant is None or self.grant.allows(scope, None)
+
+    def reach(self, scope: str) -> tuple[str, ...]:
+        """The projects in which this caller has the scope, nothing where that is every one; else raises ``Denied``."""
+        if self.grant is None or self.grant.allows(scope, None):
+            return ()
+        found = tuple(project for project in self.grant.projects if self.grant.allows(scope, project))
+        if not found:
+            raise missing_scope(scope, None)
+        return found
 
 
 LOCAL: Final = Pass("local", None)

@@ -10,11 +10,12 @@ from typing import Any, Final, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gateways.http import openapi
+from gateways.http.gate import Pass
 from gateways.http.hub import Hub
 from gateways.http.problems import Reply, encode, in_future, unfit, wrong_fields
 from gateways.http.routing import Answering, Door
 from gateways.http.visit import Parameters, Visit
-from projections.reading import Query, View
+from projections.reading import AcrossQuery, Query, View
 from services.studio import Studio
 
 _LISTS: Final = (list, tuple, set, frozenset)
@@ -66,7 +67,7 @@ def _shown(studio: Studio, hub: Hub, view: View) -> Answering:
 
     async def answer(visit: Visit) -> Reply:
         query = read_query(view.query, lists, visit.parameters(), visit.path)
-        visit.grant.need(view.scope, query.project)
+        query = _allowed(visit.grant, view, query)
         query = await _reachable(studio, hub, query)
         seen = await studio.look_closely(view, query)
         body = encode(seen.answer)
@@ -79,6 +80,19 @@ def _shown(studio: Studio, hub: Hub, view: View) -> Answering:
         return Reply(200, body, headers)
 
     return answer
+
+
+def _allowed(grant: Pass, view: View, query: Query) -> Query:
+    """The question, once it is sure that the asker may ask it; raises ``Denied``.
+
+    A question across projects is narrowed to those that a bound token is good for.
+    """
+    if not isinstance(query, AcrossQuery):
+        grant.need(view.scope, query.project)
+        return query
+    for project in query.among:
+        grant.need(view.scope, project)
+    return query if query.among else query.model_copy(update={"among": grant.reach(view.scope)})
 
 
 async def _reachable(studio: Studio, hub: Hub, query: Query) -> Query:

@@ -14,7 +14,7 @@ from domain.ids import MAIN, UNBRANCHED, Token
 from domain.tables import Add, Change, Reader, Row, Table, Where
 from projections.boards.documents import FIELDS, Reach, lineage, listing
 from projections.declaration import Happened, Projection
-from projections.reading import BranchPageQuery, BranchQuery, PageQuery, View, page
+from projections.reading import AcrossQuery, BranchPageQuery, BranchQuery, View, page
 
 PROJECTS = Table(
     name="projects",
@@ -70,7 +70,7 @@ def apply(happened: Happened) -> Iterable[Change]:
     )
 
 
-class ListProjects(PageQuery):
+class ListProjects(AcrossQuery):
     """Every project by its name: when it began, when it changed last, and how much has happened in it."""
 
 
@@ -88,7 +88,8 @@ class ListThings(BranchPageQuery):
 
 def list_projects(reader: Reader, query: ListProjects) -> dict[str, Any]:
     """A page of projects."""
-    return page(reader, PROJECTS.name, order=("project",), limit=query.limit, cursor=query.cursor)
+    among = (Where("project", "in", query.among),) if query.among else ()
+    return page(reader, PROJECTS.name, *among, order=("project",), limit=query.limit, cursor=query.cursor)
 
 
 def registry(contexts: Mapping[str, Context]) -> tuple[View, ...]:

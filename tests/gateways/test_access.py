@@ -95,6 +95,65 @@ def test_a_token_opens_only_what_its_scopes_and_projects_say(tokens: Tokens) -> 
     run(scenario)
 
 
+def test_a_token_of_one_project_sees_no_trace_of_another(tokens: Tokens) -> None:
+    async def scenario() -> None:
+        async with door(access=tokens.book, host="0.0.0.0") as here:
+            author = tokens.bearer(tokens.author)
+            await here.fork("night", headers=author, status=201)
+            await here.fork("night", headers=author, params={"project": "hidden"}, status=201)
+            bound = tokens.bearer(tokens.book.create("bound", ["*:read"], ["demo", "empty"]))
+            for view in REGISTRY.views.values():
+                path = "/".join(
+                    {"{position}": "2", "{kind}": "worldline"}.get(part, "0123456789abcdef" if "{" in part else part)
+                    for part in view.path.split("/")
+                )
+                answer = await here.client.get(f"{path}?project=demo&min_position=2", headers=bound)
+                assert answer.status_code in (200, 404), (view.name, answer.text)
+                assert "hidden" not in answer.text, view.name
+
+    run(scenario)
+
+
+def test_a_token_lists_the_projects_that_it_may_see(tokens: Tokens) -> None:
+    async def scenario() -> None:
+        async with door(access=tokens.book, host="0.0.0.0") as here:
+            author = tokens.bearer(tokens.author)
+            for project in ("demo", "other", "third"):
+                await here.fork("night", headers=author, params={"project": project}, status=201)
+            bound = tokens.bearer(tokens.book.create("bound", ["registry:read"], ["demo", "third"]))
+
+            async def listed(headers: dict[str, str], query: str = "") -> list[str]:
+                answer = await here.client.get(f"/api/projects?min_position=3{query}", headers=headers)
+                assert answer.status_code == 200, answer.text
+                return [one["project"] for one in answer.json()["items"]]
+
+            assert await listed(author) == ["demo", "other", "third"]
+            assert await listed(author, "&among=other&among=nowhere") == ["other"]
+            assert await listed(bound) == ["demo", "third"]
+            assert await listed(bound, "&among=third") == ["third"]
+            for headers, query, project in ((bound, "?among=third&among=other", "other"),
+                                            (tokens.bearer(tokens.guest), "", None)):
+                refused = await here.client.get(f"/api/projects{query}", headers=headers)
+                assert refused.status_code == 403, refused.text
+                assert refused.json()["detail"] == {"scope": "registry:read", "project": project}
+
+    run(scenario)
+
+
+def test_status_and_figures_open_to_a_token_made_for_them(tokens: Tokens) -> None:
+    async def scenario() -> None:
+        async with door(access=tokens.book, host="0.0.0.0", projecting=False) as here:
+            watcher = tokens.bearer(tokens.book.create("watcher", ["operations:read"]))
+            bound = tokens.bearer(tokens.book.create("bound", ["operations:read"], ["demo"]))
+            for path in ("/status", "/metrics"):
+                assert (await here.client.get(path, headers=watcher)).status_code == 200
+                refused = await here.client.get(path, headers=bound)
+                assert refused.json()["detail"] == {"scope": "operations:read", "project": None}
+            assert (await here.client.get("/api/log", headers=watcher)).status_code == 403
+
+    run(scenario)
+
+
 def test_a_token_asks_under_its_own_name_alone(tokens: Tokens) -> None:
     async def scenario() -> None:
         async with door(access=tokens.book, projecting=False) as here:
