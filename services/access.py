@@ -34,7 +34,7 @@ PREFIX: Final = "cvn_"
 EVERY: Final = "*"
 
 DOOR_SCOPES: Final = frozenset({"log:read", "operations:read"})
-"""Scopes of doors that are neither a command nor a view of the registry: the log and its streams; status and figures."""
+"""Scopes of doors that are neither a command nor a view: the log and its streams; status and figures."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z")
 

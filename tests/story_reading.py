@@ -55,8 +55,8 @@ class Telling:
     def state(self, category: str, id_: str, worldline: str = "main", at: int | None = None) -> Any:
         """The folded state of an aggregate, now or as it was at a position."""
         stream = Stream(self.project, worldline, category, id_)
-        dispatcher = Dispatcher(self.log, REGISTRY)
-        return asyncio.run(dispatcher.aggregates.load(stream) if at is None else dispatcher.aggregates.load_at(stream, at)).state
+        aggregates = Dispatcher(self.log, REGISTRY).aggregates
+        return asyncio.run(aggregates.load(stream) if at is None else aggregates.load_at(stream, at)).state
 
     def look(self, view: str, **query: Any) -> Any:
         """A view's answer, after it has counted everything."""

@@ -332,8 +332,10 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert made["secret"] not in listing
     assert "already" in refused("token", "create", "--name", "ada", "--scope", "*", data=data, code=4)
     assert "no scope" in refused("token", "create", "--name", "bob", "--scope", "everything", data=data, code=2)
+    watcher = told("token", "create", "--name", "watcher", "--scope", "operations:read", data=data)
+    assert watcher["scopes"] == ["operations:read"]
     assert told("token", "revoke", "ada", data=data)["revoked"]
-    assert not told("token", "list", data=data)["tokens"][0]["good"]
+    assert [one["good"] for one in told("token", "list", data=data)["tokens"]] == [False, True]
     assert "no token" in refused("token", "revoke", "nobody", data=data, code=5)
 
 

@@ -186,4 +186,5 @@ def test_what_is_kept_is_a_digest(book: TokenBook) -> None:
 def test_scopes_come_from_the_registry() -> None:
     found = scopes_of(REGISTRY)
     assert found >= DOOR_SCOPES | {"worldline:read", "worldline:write"}
+    assert {"log:read", "operations:read"} <= DOOR_SCOPES
     assert all(one.count(":") == 1 for one in found)
