@@ -39,6 +39,7 @@ from gateways.http.commands import command_doors
 from gateways.http.gate import Access, Gate, shared_with
 from gateways.http.health import Pulse, WorkerStatus, health_doors, product_version
 from gateways.http.hub import Hub
+from gateways.http.live import live_figures
 from gateways.http.log import log_doors
 from gateways.http.metrics import Metrics
 from gateways.http.problems import (
@@ -105,7 +106,7 @@ class StudioApp(FastAPI):
             Door("GET", "/openapi.json", answer=self._openapi, open=True),
             Door("GET", "/asyncapi.json", answer=self._asyncapi, open=True),
             *command_doors(studio, self.state.locations, self.metrics),
-            *view_doors(studio, hub),
+            *view_doors(studio, hub, live_figures(studio, self.pulse, self.metrics)),
             *log_doors(studio),
             *stream_doors(studio, hub, self.metrics),
             *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),

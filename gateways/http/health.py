@@ -60,6 +60,11 @@ class Pulse:
         found: Mapping[str, Checkpoint] = await self._asked("read_side", ask)
         return found
 
+    async def both(self) -> tuple[int | ComfyVNError, Mapping[str, Checkpoint] | ComfyVNError]:
+        """Both answers, asked for at once; an error in the place of one that failed."""
+        head, marks = await asyncio.gather(_found(self.log()), _found(self.read_side()))
+        return head, marks
+
     async def _asked(self, part: str, ask: Callable[[], Awaitable[Any]]) -> Any:
         asking = self._asking.get(part)
         if asking is None or asking.done():
@@ -95,7 +100,7 @@ def health_doors(
     """/health, /status and /metrics."""
 
     async def asked_both() -> tuple[Any, Any]:
-        head, marks = await asyncio.gather(_found(pulse.log()), _found(pulse.read_side()))
+        head, marks = await pulse.both()
         metrics.up.labels("log").set(not isinstance(head, ComfyVNError))
         metrics.up.labels("read_side").set(not isinstance(marks, ComfyVNError))
         return head, marks
@@ -154,7 +159,7 @@ def _status(
     log_ok, read_ok = not isinstance(head, ComfyVNError), not isinstance(marks, ComfyVNError)
     known: Mapping[str, Checkpoint] = marks if read_ok else {}
     projections = [
-        _projection(name, known.get(name), head if log_ok else None) for name in sorted(studio.registry.projections)
+        projection_told(name, known.get(name), head if log_ok else None) for name in sorted(studio.registry.projections)
     ]
     return {
         "version": product_version(),
@@ -171,7 +176,8 @@ def _status(
     }
 
 
-def _projection(name: str, mark: Checkpoint | None, head: int | None) -> dict[str, Any]:
+def projection_told(name: str, mark: Checkpoint | None, head: int | None) -> dict[str, Any]:
+    """How far a projection is; its lag is in events, and unknown while the log's end is."""
     position = mark.position if mark else 0
     return {
         "name": name, "version": mark.version if mark else None, "position": position,

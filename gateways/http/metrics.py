@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -52,6 +54,48 @@ class Metrics:
         known[0].inc()
         known[1].observe(seconds)
 
+    def latencies(self) -> dict[str, dict[str, Any]]:
+        """By command that was asked: how often, with which outcomes, and how many seconds it took."""
+        counted: dict[str, list[float]] = {}
+        seconds: dict[str, float] = {}
+        outcomes: dict[str, dict[str, int]] = {}
+        for sample in _samples(self._latency):
+            if sample.name.endswith("_bucket"):
+                counted.setdefault(sample.labels["command"], []).append(sample.value)
+            elif sample.name.endswith("_sum"):
+                seconds[sample.labels["command"]] = sample.value
+        for sample in _samples(self._commands):
+            if sample.name.endswith("_total"):
+                outcomes.setdefault(sample.labels["command"], {})[sample.labels["outcome"]] = int(sample.value)
+        return {
+            command: {
+                "count": int(upto[-1]), "outcomes": outcomes.get(command, {}),
+                "mean_seconds": round(seconds[command] / upto[-1], 6),
+                "p50_seconds": round(quantile(upto, 0.5), 6), "p99_seconds": round(quantile(upto, 0.99), 6),
+            }
+            for command, upto in sorted(counted.items()) if upto[-1]
+        }
+
     def text(self) -> bytes:
         """Everything in the text format of Prometheus."""
         return generate_latest(self.registry)
+
+
+def quantile(upto: Sequence[float], share: float) -> float:
+    """About how many seconds the quickest ``share`` took at most, given how many took no longer than each bound.
+
+    ``upto`` has a count per bound of ``BUCKETS`` and then all of them. Within a bucket the times count as evenly
+    spread, as in Prometheus's ``histogram_quantile``; what took longer than the last bound counts as that bound.
+    """
+    wanted = share * upto[-1]
+    at = bisect_left(upto, wanted)
+    if at >= len(BUCKETS):
+        return BUCKETS[-1]
+    low, below = (BUCKETS[at - 1], upto[at - 1]) if at else (0.0, 0.0)
+    inside = upto[at] - below
+    return low + (BUCKETS[at] - low) * ((wanted - below) / inside if inside else 1.0)
+
+
+def _samples(figure: Any) -> Iterator[Any]:
+    for family in figure.collect():
+        yield from family.samples

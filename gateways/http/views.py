@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gateways.http import openapi
 from gateways.http.gate import Pass
 from gateways.http.hub import Hub
+from gateways.http.live import Beside
 from gateways.http.problems import Reply, encode, in_future, unfit, wrong_fields
 from gateways.http.routing import Answering, Door
 from gateways.http.visit import Parameters, Visit
@@ -21,10 +22,11 @@ from services.studio import Studio
 _LISTS: Final = (list, tuple, set, frozenset)
 
 
-def view_doors(studio: Studio, hub: Hub) -> list[Door]:
-    """A door per view."""
+def view_doors(studio: Studio, hub: Hub, beside: Beside) -> list[Door]:
+    """A door per view; ``beside`` are the figures of this process that some of them show too."""
     return [
-        Door("GET", view.path, answer=_shown(studio, hub, view), operation=openapi.view_operation(view))
+        Door("GET", view.path, answer=_shown(studio, hub, view, beside.get(view.name)),
+             operation=openapi.view_operation(view))
         for view in studio.registry.views.values()
     ]
 
@@ -62,7 +64,7 @@ def read_query(query: type[Query], lists: frozenset[str], parameters: Parameters
         raise unfit(error, what="The question", code="invalid_parameters") from error
 
 
-def _shown(studio: Studio, hub: Hub, view: View) -> Answering:
+def _shown(studio: Studio, hub: Hub, view: View, live: Callable[[], Awaitable[Any]] | None) -> Answering:
     lists = lists_of(view.query)
 
     async def answer(visit: Visit) -> Reply:
@@ -70,9 +72,13 @@ def _shown(studio: Studio, hub: Hub, view: View) -> Answering:
         query = _allowed(visit.grant, view, query)
         query = await _reachable(studio, hub, query)
         seen = await studio.look_closely(view, query)
-        body = encode(seen.answer)
+        told = seen.answer
+        if live is not None:
+            # These are figures of every project, so a token that is bound to some does not see them.
+            told = told | {"live": await live() if visit.grant.everywhere(view.scope) else None}
+        body = encode(told)
         headers = [(b"x-comfyvn-position", b"%d" % seen.position), (b"cache-control", b"no-cache")]
-        tag = entity_tag(seen.answer, body)
+        tag = entity_tag(told, body)
         if tag is not None:
             headers.append((b"etag", tag))
             if matches(visit.header(b"if-none-match"), tag.decode()):
