@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from secrets import token_hex
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -22,6 +22,15 @@ from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
 from services.registry import Registry
 from services.settings import Settings
+
+MOMENT_SECONDS: Final = 3.0
+"""How long a question waits at most for what this process has just recorded, when nobody asked it to wait."""
+
+HURRY_SECONDS: Final = 10.0
+"""How long questions do not wait after one has waited in vain."""
+
+REMEMBERED_PROJECTS: Final = 1024
+"""Projects whose newest position is remembered."""
 
 
 def utc_now() -> str:
@@ -57,6 +66,9 @@ class Studio:
     models: ReadModels
     blobs: Blobs
     clock: Callable[[], str] = utc_now
+    _newest: dict[str, int] = field(default_factory=dict)
+    _counted: dict[str, int] = field(default_factory=dict)
+    _hurry_until: float = 0.0
 
     async def ask(
         self, command: Command, asker: Asker, *, project: str, worldline: str = MAIN,
@@ -85,9 +97,15 @@ class Studio:
             command_id=command_id, actor=asker.actor, time=self.clock(), project=project, worldline=worldline,
             request=request, correlation_id=asker.correlation_id, causation_id=asker.causation_id,
         )
-        return await self.dispatcher.ask_all(
+        receipts = await self.dispatcher.ask_all(
             commands, asked, expected_version=expected_version, dry_run=dry_run, keyed=asker.key is not None
         )
+        if not dry_run:
+            if len(self._newest) > REMEMBERED_PROJECTS:
+                self._newest.clear()
+            newest = max(receipt.position for receipt in receipts)
+            self._newest[project] = max(self._newest.get(project, 0), newest)
+        return receipts
 
     async def _stored(self, commands: Sequence[Command], at_hand: Collection[str]) -> None:
         for command in commands:
@@ -109,10 +127,31 @@ class Studio:
         return (await self.look_closely(view, query)).answer
 
     async def look_closely(self, view: View, query: Query) -> Looked:
-        """Like ``look``, with the position that the answer shows."""
+        """Like ``look``, with the position that the answer shows.
+
+        Without ``min_position`` it waits a moment for what this process has recorded in the project, so that whoever
+        asks and then looks through one door sees it; when the read side is further behind than that, it answers as is.
+        """
         if query.min_position:
             await self.counted(view.reads, query.min_position)
-        return await asyncio.to_thread(self._answer, view, query)
+        else:
+            await self._own_writes(view.reads, self._newest.get(query.project, 0))
+        looked = await asyncio.to_thread(self._answer, view, query)
+        for name in view.reads:
+            self._counted[name] = max(self._counted.get(name, 0), looked.position)
+        return looked
+
+    async def _own_writes(self, projections: Sequence[str], position: int) -> None:
+        """Waits, not long, until read models have counted a position."""
+        behind = [name for name in projections if self._counted.get(name, 0) < position]
+        began = monotonic()
+        while behind and monotonic() >= self._hurry_until:
+            behind = list(await asyncio.to_thread(self._behind, behind, position))
+            if behind and monotonic() - began > MOMENT_SECONDS:
+                # Nobody counts, or not fast enough: others need not wait in vain as well.
+                self._hurry_until = monotonic() + HURRY_SECONDS
+            elif behind:
+                await asyncio.sleep(0.003)
 
     async def counted(self, projections: Sequence[str], position: int) -> None:
         """Waits until read models have counted a position; raises ``Unavailable`` when that takes too long."""
