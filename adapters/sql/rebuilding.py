@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from adapters.sql.catalogue import C, Shapes, Standing, shape_digest, standings
+from adapters.sql.planning import describe
 from adapters.sql.schema import CHECKPOINTS, indexes, stored, tables_of
 from domain.errors import NotFound, Refused, Remedy
 from domain.ports import Checkpoint, Overtaken
@@ -20,6 +21,7 @@ def create(connection: sa.Connection, projection: str, version: int, shape: str)
     _refuse_foreign(connection, projection, tables_of(shape))
     _make(connection, shape, 1, live=True)
     _index(connection, shape, 1, live=True)
+    describe(connection, [stored(shape, name, 1, True) for name in tables_of(shape)])
     _insert(connection, projection, 1, version, shape, live=True)
     return Checkpoint(projection, version, 1, 0, "live", 0, "")
 
@@ -64,6 +66,7 @@ def swap(connection: sa.Connection, shapes: Shapes, projection: str, generation:
     for name in sorted(tables_of(shape)):
         place = stored(shape, name, generation, False)
         connection.exec_driver_sql(f"ALTER TABLE {quote(place.at.name)} RENAME TO {quote(name)}")
+    describe(connection, [stored(shape, name, generation, True) for name in sorted(tables_of(shape))])
     connection.execute(sa.update(CHECKPOINTS).where(*_row(fresh)).values(live=1, generations=live.generations))
     return True
 

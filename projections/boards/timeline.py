@@ -24,8 +24,8 @@ TIMELINE = Table(
     },
     key=("project", "position"),
     indexes=(
-        ("project", "category", "id", "position"), ("project", "worldline", "position"),
-        ("project", "command_id", "position"),
+        # One for every filter, so that what is rare is found as quickly as what is common.
+        *(("project", column, "position") for column in ("worldline", "category", "id", "type", "actor", "command_id")),
     ),
 )
 
