@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,11 +78,23 @@ class Crowd:
         ]
         await self.settle(url)
 
-    async def press(self, url: str) -> None:
-        """Asks until ``running`` is taken back; every client waits for its own answer before it asks again."""
+    async def press(self, url: Callable[[], str]) -> None:
+        """Asks until ``running`` is taken back; every client waits for its own answer before it asks again.
+
+        ``url`` is asked for every time: a server that was started again may be at another port.
+        """
         self.running = True
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-            await asyncio.gather(*(self._client(http, client) for client in range(self.clients)))
+        async with httpx.AsyncClient(timeout=20) as http:
+            await asyncio.gather(*(self._client(http, client, url) for client in range(self.clients)))
+
+    async def accepted(self, asking: asyncio.Task[None], *, seconds: float = 60) -> None:
+        """Waits until something that is asked from now on is accepted; raises what has ended the asking."""
+        first = len(self.asks)
+        async with asyncio.timeout(seconds):
+            while not promised(self.asks[first:]):
+                if asking.done():
+                    await asking
+                await asyncio.sleep(0.02)
 
     async def settle(self, url: str, *, seconds: float = 60) -> None:
         """Asks everything that has no final answer again, with its key, until it has one."""
@@ -91,18 +104,18 @@ class Crowd:
                 if any(not ask.settled for ask in open_asks):
                     await asyncio.sleep(0.2)
 
-    async def _client(self, http: httpx.AsyncClient, client: int) -> None:
+    async def _client(self, http: httpx.AsyncClient, client: int, url: Callable[[], str]) -> None:
         while self.running:
             ask = self._next(client)
             self.asks.append(ask)
-            await self._ask(http, ask)
+            await self._ask(http, ask, url())
             if not ask.settled:
                 await asyncio.sleep(0.05)
 
-    async def _ask(self, http: httpx.AsyncClient, ask: Ask) -> None:
+    async def _ask(self, http: httpx.AsyncClient, ask: Ask, url: str = "") -> None:
         ask.tries += 1
         try:
-            response = await http.post(ask.path, json=ask.body, headers={"Idempotency-Key": ask.key})
+            response = await http.post(url + ask.path, json=ask.body, headers={"Idempotency-Key": ask.key})
         except httpx.HTTPError:
             ask.doubts += 1
             return

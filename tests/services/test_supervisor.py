@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,7 +271,6 @@ def test_a_server_that_is_told_to_end_while_it_starts_ends(tmp_path: Path) -> No
     starting = threading.Thread(target=lambda: _start_anyhow(running))
     starting.start()
     wait_until(lambda: (tmp_path / "studio" / "lock").exists(), "the lock")
-    time.sleep(0)
     assert running.process is not None
     running.process.terminate()
     assert running.process.wait(60) in (0, -signal.SIGTERM)
