@@ -66,6 +66,7 @@ class Studio:
     models: ReadModels
     blobs: Blobs
     clock: Callable[[], str] = utc_now
+    moment_seconds: float = MOMENT_SECONDS
     _newest: dict[str, int] = field(default_factory=dict)
     _counted: dict[str, int] = field(default_factory=dict)
     _hurry_until: float = 0.0
@@ -147,7 +148,7 @@ class Studio:
         began = monotonic()
         while behind and monotonic() >= self._hurry_until:
             behind = list(await asyncio.to_thread(self._behind, behind, position))
-            if behind and monotonic() - began > MOMENT_SECONDS:
+            if behind and monotonic() - began > self.moment_seconds:
                 # Nobody counts, or not fast enough: others need not wait in vain as well.
                 self._hurry_until = monotonic() + HURRY_SECONDS
             elif behind:
