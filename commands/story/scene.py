@@ -28,7 +28,8 @@ _NODE = _SCENE + "/nodes/{node_id}"
 _CHOICE = _NODE + "/choices/{choice_id}"
 
 COMMANDS = (
-    Asking(CreateScene, scene_documents.create, "id", _SCOPE, "POST /api/scenes", creates=True),
+    Asking(CreateScene, scene_documents.create, "id", _SCOPE, "POST /api/scenes", creates=True,
+           told=scene_documents.created_warnings),
     Asking(ReplaceScene, scene_documents.replace, "scene_id", _SCOPE, f"PUT {_SCENE}"),
     Asking(EditScene, scene_documents.edit, "scene_id", _SCOPE, f"PATCH {_SCENE}"),
     Asking(RenameScene, scene_documents.rename, "scene_id", _SCOPE, f"POST {_SCENE}/rename"),

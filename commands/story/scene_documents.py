@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -29,9 +29,11 @@ from domain.story.scene import (
     Unwritten,
     Written,
     document_of,
+    evolve,
 )
 from domain.story.scene_model import TEXT_LIMIT, NodeId, Pov, SceneBody, Title, plain
-from domain.story.scene_rules import Problem, graph_problems, header_problems
+from domain.story.scene_rules import SHOWN, Problem, graph_problems, header_problems, warnings
+from domain.values import Json
 
 BATCH_BYTES: Final = 400 * 1024
 """Bytes of nodes that one event carries before the next begins."""
@@ -113,6 +115,16 @@ def create(command: CreateScene, state: Unwritten | Written | Deleted, asked: As
     summary = summed(command.id, header, len(first))
     created = SceneCreated(scene_id=command.id, header=header, nodes=tuple(first), summary=summary)
     return [created, *_written(command.id, header, rest, (), len(first))]
+
+
+def created_warnings(events: Sequence[SceneEvent]) -> Mapping[str, Json]:
+    """What is probably not meant in a scene that has just been created: unreachable nodes, dead ends."""
+    state: Unwritten | Written | Deleted = Unwritten()
+    for event in events:
+        state = evolve(state, event)
+    if not isinstance(state, Written):
+        return {}
+    return {"warnings": [one.shown() for one in warnings(document_of(state))[:SHOWN]]}
 
 
 def replace(command: ReplaceScene, state: Unwritten | Written | Deleted, asked: Asked) -> list[SceneEvent]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import ASKED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -247,3 +248,18 @@ def test_warnings_are_shown_with_a_scene(tmp_path: Path) -> None:
     checked = telling.look("CheckScene", scene_id="s")
     assert checked["valid"]
     assert codes(checked["warnings"]) == {("nodes/0", "dead_end")}
+
+
+def test_who_creates_a_scene_is_told_what_is_probably_not_meant() -> None:
+    asking = REGISTRY.askings["CreateScene"]
+    command = asking.command.model_validate({
+        "id": "pier", "start": "a",
+        "nodes": [{"id": "a", "choices": [{"target": "b"}]}, {"id": "b"}, {"id": "lost", "end": True}],
+    })
+    events = asking.decide(command, REGISTRY.homes["CreateScene"].initial, ASKED)
+    told = asking.told(events)["warnings"]
+    assert [one["message"] for one in told] == [  # type: ignore[index,call-overload,union-attr]
+        one.message for one in warnings(document_of(CONTEXT.evolve(CONTEXT.initial, events[0])))
+    ]
+    assert len(told) == 2  # type: ignore[arg-type]
+    assert asking.told([]) == {}
