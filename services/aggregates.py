@@ -72,6 +72,8 @@ class Aggregates:
     def __init__(self, log: Log, registry: Registry) -> None:
         self.log = log
         self.registry = registry
+        # Made now rather than with the first snapshot: it takes longer than opening an aggregate.
+        self._states = registry.states
         self._cache: OrderedDict[Stream, Loaded] = OrderedDict()
         self._lines: dict[tuple[str, str], Forked] = {}
         self._saving: set[asyncio.Task[None]] = set()
@@ -156,7 +158,10 @@ class Aggregates:
             ) from error
         if event is not None:
             found.state = context.evolve(found.state, event)
-        found.version, found.position = recorded.version, recorded.position
+        # Whatever else was published there by hand has no version and no command; versions go on from the last one.
+        found.version, found.position = max(found.version, recorded.version), recorded.position
+        if not recorded.command_id:
+            return
         outcome = Outcome(recorded.type, recorded.position, recorded.version)
         found.remember(recorded.command_id, recorded.request, outcome)
 
@@ -198,7 +203,7 @@ class Aggregates:
                         (id_, Seen(request, tuple(Outcome(*one) for one in outcomes)))
                         for id_, request, outcomes in told["seen"]
                     )
-                    state = self.registry.states[context.category].validate_json(body)
+                    state = self._states[context.category].validate_json(body)
                     return Loaded(state, told["version"], told["position"], seen, told["forgotten"])
             except (ValueError, KeyError, TypeError, ValidationError) as error:
                 log_.warning("snapshot_unreadable", stream=stream.subject, reason=str(error)[:200])
@@ -212,7 +217,7 @@ class Aggregates:
             "forgotten": found.forgotten,
             "seen": [[id_, seen.request, [tuple(one) for one in seen.outcomes]] for id_, seen in found.seen.items()],
         })
-        body = self.registry.states[context.category].dump_json(found.state)
+        body = self._states[context.category].dump_json(found.state)
         # A large state is saved less often, so that saving stays a small share of the work.
         found.unsaved = -(len(body) // 1024)
         task = asyncio.create_task(self._save(stream, head + b"\n" + body))
