@@ -11,7 +11,8 @@ class Asked(NamedTuple):
     """The circumstances of a command, fixed at the door.
 
     ``command_id`` is also the idempotency key's id; ``time`` is RFC 3339 in UTC; ``request`` the digest of what was
-    asked, so that a reused key shows; ``head`` the position of the log's end when that matters (else 0).
+    asked, so that a reused key shows; ``head`` the position of the log's end when that matters (else 0); ``place`` is
+    the command's among those that are asked as one, from 0.
     """
 
     command_id: str
@@ -23,7 +24,9 @@ class Asked(NamedTuple):
     request: str = ""
     correlation_id: str = ""
     causation_id: str = ""
+    place: int = 0
 
     def new_id(self, kind: str) -> str:
-        """An id for a thing that this command creates: the same for every retry of the command."""
-        return derived_id(kind, self.project, self.command_id, length=16)
+        """An id for a thing that this command creates: the same for every retry, its own in a batch."""
+        place = (str(self.place),) if self.place else ()
+        return derived_id(kind, self.project, self.command_id, *place, length=16)

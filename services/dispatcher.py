@@ -22,6 +22,10 @@ from services.registry import Registry
 ATTEMPTS: Final = 40
 """How often a raced command is decided again before the caller is told to retry."""
 
+LARGEST: Final = 1000
+"""Most events of one batch, which stand next to each other in the log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a command.
@@ -150,7 +154,7 @@ class Dispatcher:
         # Commands of one batch that meet on one stream are decided one after the other, each on what the last left.
         current = {stream: (found.state, found.version) for stream, found in loaded.items()}
         decided: list[_Decided] = []
-        for plan in plans:
+        for place, plan in enumerate(plans):
             state, version = current[plan.stream]
             if expected_version is not None and version != expected_version:
                 raise Stale(
@@ -159,7 +163,7 @@ class Dispatcher:
                     detail={"expected": expected_version, "current": version, "id": plan.id},
                 )
             others = await self._others(plan, asked)
-            events = list(plan.asking.decide(plan.command, state, asked, *others))
+            events = list(plan.asking.decide(plan.command, state, asked._replace(place=place), *others))
             after = state
             for event in events:
                 after = plan.context.evolve(after, event)
@@ -183,17 +187,14 @@ class Dispatcher:
         self, plans: Sequence[_Plan], loaded: dict[Stream, Loaded], decided: Sequence[_Decided], asked: Asked
     ) -> list[Commit]:
         proposed: dict[Stream, list[Proposed]] = {}
-        number = 0
-        for plan, (events, was, _, _) in zip(plans, decided, strict=True):
+        for place, (plan, (events, was, _, _)) in enumerate(zip(plans, decided, strict=True)):
             for offset, event in enumerate(events, start=1):
                 proposed.setdefault(plan.stream, []).append(Proposed(
                     type(event).__name__, event.SCHEMA, self.registry.encode(event),
-                    # The request is part of it: a key reused for something else must not find "its own" event there.
-                    derived_id(asked.project, asked.command_id, asked.request, str(number)), was + offset, asked.time,
+                    _event_id(asked, place, offset - 1), was + offset, asked.time,
                     asked.actor, asked.command_id, asked.request, asked.correlation_id or asked.command_id,
                     asked.causation_id,
                 ))
-                number += 1
         return [Commit(stream, loaded[stream].position, tuple(events)) for stream, events in proposed.items()]
 
     def _receipt(
@@ -248,18 +249,33 @@ class Dispatcher:
                 error="idempotency_key_reused",
                 remediation=[Remedy("Use a new key for a new request.", "new_key")],
             )
-        return [await self._first_answer(plan, seen, asked) for plan, seen in zip(plans, found, strict=True)]
+        # What one stream remembers is its own part of the batch, and not every stream has been read.
+        positions = [outcome.position for seen in found if seen is not None for outcome in seen.outcomes]
+        first, last = min(positions, default=1), max(positions, default=0)
+        answers: list[Receipt] = []
+        for place, plan in enumerate(plans):
+            earlier = next((one for one in reversed(answers) if one.stream == plan.stream), None)
+            answers.append(await self._first_answer(place, plan, asked, first, last, earlier))
+        return answers
 
-    async def _first_answer(self, plan: _Plan, seen: Seen | None, asked: Asked) -> Receipt:
-        # What is remembered may speak of other streams of the same batch; the plan's own stream has the last word.
+    async def _first_answer(
+        self, place: int, plan: _Plan, asked: Asked, first: int, last: int, earlier: Receipt | None
+    ) -> Receipt:
+        """What a command was told. Its batch holds the positions ``first`` and ``last``; ``earlier`` is what a command
+        before it in the batch was told about the same stream."""
+        between = await self.log.read_stream(plan.stream, after=max(last - LARGEST, 0), upto=first + LARGEST)
+        by_id = {one.event_id: one for one in between}
         recorded: list[Recorded] = []
-        if seen and seen.outcomes:
-            first, last = seen.outcomes[0].position, seen.outcomes[-1].position
-            between = await self.log.read_stream(plan.stream, after=first - 1, upto=last)
-            recorded = [one for one in between if one.command_id == asked.command_id]
+        while (one := by_id.get(_event_id(asked, place, len(recorded)))) is not None:
+            recorded.append(one)
         outcomes = tuple(Outcome(one.type, one.position, one.version) for one in recorded)
         events = [event for one in recorded if (event := self.registry.decode(one)) is not None]
         version, position = (outcomes[-1].version, outcomes[-1].position) if outcomes else (0, 0)
+        if not outcomes and earlier is not None:  # it was so already, by what the batch itself had done
+            version, position = earlier.version, earlier.position
+        elif not outcomes:
+            before = await self.log.read_stream(plan.stream, upto=first - 1)
+            version, position = (before[-1].version, before[-1].position) if before else (0, 0)
         created = bool(outcomes) and outcomes[0].version == 1
         return Receipt(plan.id, plan.stream, version, position, outcomes, created=created, repeated=True,
                        told=plan.asking.told(events), problem=plan.asking.bad_news(events))
@@ -292,3 +308,10 @@ class _Decided(NamedTuple):
     was: int
     version: int
     after: Any
+
+
+def _event_id(asked: Asked, place: int, number: int) -> str:
+    """The id of the event with that number (from 0) of the command at a place in its batch: the same on every retry."""
+    # The request is part of it: a key reused for something else must not find "its own" event there.
+    numbered = f"{place}.{number}" if place else str(number)
+    return derived_id(asked.project, asked.command_id, asked.request, numbered)

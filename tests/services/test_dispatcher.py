@@ -9,9 +9,10 @@ import pytest
 
 from adapters.memory.log import MemoryLog
 from commands.envelope import Asked
+from commands.operations.ledger import GrantCredits
 from commands.story.worldline import ForkWorldline, UpdateWorldline
 from domain.errors import Invalid, NotFound, Refused, Stale, Unavailable
-from domain.ports import Commit, Stream
+from domain.ports import Commit, Proposed, Stream
 from domain.story.worldline import Forked
 from services.aggregates import REMEMBERED, SNAPSHOT_EVERY, Seen
 from services.dispatcher import Dispatcher
@@ -279,5 +280,53 @@ def test_after_an_unknown_outcome_the_same_command_id_finds_its_own_event() -> N
         with pytest.raises(Invalid) as caught:
             await Dispatcher(log, REGISTRY).ask(ForkWorldline(worldline_id="night", notes="x"), asked("c1", "other"))
         assert caught.value.code == "idempotency_key_reused"
+
+    asyncio.run(scenario())
+
+
+def test_a_repeated_batch_gets_each_of_its_first_answers() -> None:
+    async def scenario() -> None:
+        log, dispatcher = studio()
+        await dispatcher.ask(ForkWorldline(worldline_id="night"), asked("c1"))
+        await dispatcher.ask(ForkWorldline(worldline_id="dawn", notes="pale"), asked("c2"))
+        batch = [
+            UpdateWorldline(worldline_id="dawn", notes="pale"),  # it is so already
+            *(UpdateWorldline(worldline_id="night", notes=notes) for notes in ("dark", "darker", "darker")),
+            ForkWorldline(worldline_id="noon"),
+        ]
+        first = await dispatcher.ask_all(batch, asked("c3"), keyed=True)
+        for one in (dispatcher, Dispatcher(log, REGISTRY)):
+            again = await one.ask_all(batch, asked("c3"), keyed=True)
+            assert all(receipt.repeated for receipt in again)
+            assert [receipt.events for receipt in again] == [receipt.events for receipt in first]
+            assert [receipt.version for receipt in again] == [receipt.version for receipt in first] == [1, 2, 3, 3, 1]
+            assert [receipt.created for receipt in again] == [receipt.created for receipt in first]
+        assert len(log.events) == 5
+
+    asyncio.run(scenario())
+
+
+def test_commands_of_a_batch_make_things_of_their_own() -> None:
+    async def scenario() -> None:
+        log, dispatcher = studio()
+        grants = [GrantCredits(account="studio", amount=amount) for amount in (5, 5, 7)]
+        for _ in range(2):
+            receipts = await dispatcher.ask_all(grants, asked("c1"))
+            assert [len(receipt.events) for receipt in receipts] == [1, 1, 1]
+        assert len(log.events) == 3
+
+    asyncio.run(scenario())
+
+
+def test_versions_go_on_after_something_foreign_in_the_stream() -> None:
+    async def scenario() -> None:
+        log, dispatcher = studio()
+        await dispatcher.ask(ForkWorldline(worldline_id="night"), asked("c1"))
+        await dispatcher.ask(UpdateWorldline(worldline_id="night", notes="dark"), asked("c2"))
+        await log.append([Commit(STREAM, 2, (Proposed("", 0, b"garbage", "", 0, "", "", "", "", "", ""),))])
+        for one in (dispatcher, Dispatcher(log, REGISTRY)):
+            receipt = await one.ask(UpdateWorldline(worldline_id="night", notes=f"{id(one)}"), asked(f"d{id(one)}"))
+            assert not receipt.created
+        assert [event.version for event in log.events] == [1, 2, 0, 3, 4]
 
     asyncio.run(scenario())
