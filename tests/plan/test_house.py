@@ -114,7 +114,7 @@ def test_links_in_the_docs_lead_somewhere() -> None:
 def test_python_in_the_docs_is_python() -> None:
     for page in tracked("*.md"):
         for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.S)):
-            compile(block, f"{page.name} block {number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            assert compile(block, f"{page.name} block {number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_decisions_are_one_screen_with_four_parts() -> None:
