@@ -56,8 +56,8 @@ class TimelineReceipts:
             position = reader.position(INDEX)
             if not position:
                 return 0, []
-            # The bound says nothing new, but without one SQLite walks through the whole project by its key instead of
-            # using the index on command ids (13 ms instead of 0.05 at 200,000 events).
+            # The bound says nothing new. It makes SQLite use the index on command ids also in a file that was made
+            # before its statistics were written down (0.05 ms instead of 13 at 200,000 events).
             return position, reader.rows(
                 "timeline", Where("project", "=", project), Where("command_id", "=", command_id),
                 Where("position", "<=", position), order=("position",), limit=LARGEST,

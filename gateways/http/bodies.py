@@ -31,8 +31,14 @@ class _Unusable(ValueError):
     """JSON that is well formed and not usable."""
 
 
-def check_media_type(content_type: str | None) -> None:
-    """Raises ``Invalid`` (415) unless the body is declared as JSON in UTF-8."""
+def check_media_type(content_type: str | None, content_encoding: str | None = None) -> None:
+    """Raises ``Invalid`` (415) unless the body is declared as plain JSON in UTF-8."""
+    if content_encoding and content_encoding.strip().lower() != "identity":
+        raise Invalid(
+            f"Bodies are taken as they are, not encoded as {content_encoding[:40]!r}.",
+            error="unsupported_media_type",
+            remediation=[Remedy("Send the body without Content-Encoding.", "send_plain_body")],
+        )
     kind, _, rest = (content_type or "").partition(";")
     kind = kind.strip().lower()
     charset = rest.replace(" ", "").replace('"', "").lower()

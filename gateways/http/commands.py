@@ -88,7 +88,7 @@ def _asked(studio: Studio, asking: Asking, locations: Locations, metrics: Metric
             who = asker(visit)
             body = await visit.body()
             if body:
-                check_media_type(visit.header(b"content-type"))
+                check_media_type(visit.header(b"content-type"), visit.header(b"content-encoding"))
             if len(body) > LARGE:
                 command = await asyncio.to_thread(read_command, type_, body, visit.path)
             else:
@@ -126,7 +126,7 @@ def _batch(studio: Studio, metrics: Metrics) -> Answering:
         refuse_if_match(visit)
         who = asker(visit)
         body = await visit.body()
-        check_media_type(visit.header(b"content-type"))
+        check_media_type(visit.header(b"content-type"), visit.header(b"content-encoding"))
         commands = read_batch(studio, read_object(body))
         for command in commands:
             visit.grant.need(studio.registry.askings[type(command).__name__].scope, project)

@@ -59,7 +59,7 @@ def router(studio: Studio) -> APIRouter:
         refuse_if_match(visit)
         who = asker(visit)
         body = await visit.body()
-        check_media_type(visit.header(b"content-type"))
+        check_media_type(visit.header(b"content-type"), visit.header(b"content-encoding"))
         read_object(body)
         try:
             asked = RegisterFile.model_validate_json(body)

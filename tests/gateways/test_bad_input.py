@@ -95,6 +95,11 @@ def test_another_media_type_is_refused(content_type: str) -> None:
     posting(b'{"worldline_id":"night"}', 415, "unsupported_media_type", headers={"Content-Type": content_type})
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "x"])
+def test_an_encoded_body_is_refused(encoding: str) -> None:
+    posting(b'{"worldline_id":"night"}', 415, "unsupported_media_type", headers={"Content-Encoding": encoding})
+
+
 def test_json_may_say_that_it_is_utf_8() -> None:
     async def scenario() -> None:
         async with door(projecting=False) as here:
