@@ -42,7 +42,10 @@ log_ = structlog.get_logger("projector")
 class Projector:
     """Counts ``log`` into ``models`` by the projections of ``registry`` until it is cancelled."""
 
-    def __init__(self, log: Log, models: ReadModels, registry: Registry) -> None:
+    def __init__(
+        self, log: Log, models: ReadModels, registry: Registry, *, far_behind: int = FAR_BEHIND
+    ) -> None:
+        self._far_behind = far_behind
         self._log, self._models, self._registry = log, models, registry
         self._unknown = UnknownTypes(registry)
         self._regroup = asyncio.Event()
@@ -88,8 +91,8 @@ class Projector:
         self._regroup.clear()
         tracks = await self._standing()
         front = max((track.position for track in tracks), default=0)
-        near = [track for track in tracks if front - track.position <= FAR_BEHIND]
-        far = [track for track in tracks if front - track.position > FAR_BEHIND]
+        near = [track for track in tracks if front - track.position <= self._far_behind]
+        far = [track for track in tracks if front - track.position > self._far_behind]
         tasks: list[asyncio.Task[object]] = [
             asyncio.create_task(self._watch()), asyncio.create_task(self._regroup.wait()),
         ]

@@ -416,15 +416,14 @@ def test_several_projectors_count_each_event_once(tmp_path: Path) -> None:
 
 
 def test_one_that_is_far_behind_does_not_hold_up_the_others(
-    models: SqlReadModels, monkeypatch: pytest.MonkeyPatch
+    models: SqlReadModels
 ) -> None:
     async def scenario() -> None:
-        monkeypatch.setattr(services.projector, "FAR_BEHIND", 100)
         log = MemoryLog()
         append(log, *["w"] * 5000)
         async with running(Projector(log, models, registry(COUNT))):
             await until(reached(models, 5000, "count"))
-        async with running(Projector(log, models, registry(TALE, COUNT))):
+        async with running(Projector(log, models, registry(TALE, COUNT), far_behind=100)):
             await until(reached(models, await tell(log, "live"), "count", "tale"))
         assert (len(words(models)), counted(models)) == (5001, 5001)
 
