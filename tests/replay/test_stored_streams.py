@@ -83,3 +83,8 @@ def test_every_event_of_the_story_is_in_a_stored_stream() -> None:
     for category in ("scene", "character", "worldline"):
         missing = {event.__name__ for event in REGISTRY.contexts[category].events} - seen
         assert not missing
+
+
+def test_every_event_type_has_a_stored_example() -> None:
+    seen = {one.type for path in STREAMS for one in stored(path)}
+    assert sorted(set(REGISTRY.event_types) - seen) == [], "store a stream that holds them before they are released"
