@@ -17,7 +17,8 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from domain.errors import Invalid, NotFound, Remedy, Unavailable
+from adapters.files.opening import opened
+from domain.errors import NotFound, Remedy, Unavailable
 from domain.ports import BlobInfo
 
 CHUNK: Final = 2**20
@@ -43,7 +44,7 @@ class StoredBlobs:
         self._tidied = False
 
     async def put_file(self, path: str) -> BlobInfo:
-        return await asyncio.to_thread(self._put, lambda: _opened(path))
+        return await asyncio.to_thread(self._put, lambda: opened(path))
 
     async def put(self, data: bytes) -> BlobInfo:
         digest = hashlib.sha256(data).hexdigest()
@@ -188,21 +189,6 @@ class _Held:
 
     def __exit__(self, *_: object) -> None:
         self._view.release()
-
-
-def _opened(path: str) -> IO[bytes]:
-    try:
-        return open(path, "rb")
-    except FileNotFoundError as error:
-        raise NotFound(
-            "There is no such file.", error="unknown_file", remediation=[Remedy("Check the path.", "check_path")]
-        ) from error
-    except OSError as error:
-        raise Invalid(
-            f"The file cannot be read: {error.strerror}.",
-            error="unreadable_file",
-            remediation=[Remedy("Check its permissions.", "check_permissions")],
-        ) from error
 
 
 def _copied(reading: IO[bytes] | _Held, writing: IO[bytes]) -> BlobInfo:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-from domain.errors import Invalid, NotFound, Remedy
+from adapters.files.opening import opened
+from domain.errors import NotFound, Remedy
 from domain.ports import BlobInfo
 
 CHUNK = 2**20
@@ -20,18 +20,7 @@ class MemoryBlobs:
         self.kept: dict[str, bytes] = {}
 
     async def put_file(self, path: str) -> BlobInfo:
-        try:
-            return await self.put(await asyncio.to_thread(Path(path).read_bytes))
-        except FileNotFoundError as error:
-            raise NotFound(
-                "There is no such file.", error="unknown_file", remediation=[Remedy("Check the path.", "check_path")]
-            ) from error
-        except OSError as error:
-            raise Invalid(
-                f"The file cannot be read: {error.strerror}.",
-                error="unreadable_file",
-                remediation=[Remedy("Check its permissions.", "check_permissions")],
-            ) from error
+        return await self.put(await asyncio.to_thread(_read, path))
 
     async def put(self, data: bytes) -> BlobInfo:
         digest = hashlib.sha256(data).hexdigest()
@@ -59,3 +48,8 @@ class MemoryBlobs:
 
     async def delete(self, digest: str) -> None:
         self.kept.pop(digest, None)
+
+
+def _read(path: str) -> bytes:
+    with opened(path) as file:
+        return file.read()
