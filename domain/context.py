@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,10 @@ Fields = Mapping[str, Json]
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """The stored body of one schema version -> the body of the next."""
+
+
+Write = Callable[[str, Any, Fields], Sequence[Event]]
+"""``write(id, state, fields)``: the events that give a document's fields these values; none where they have them."""
 
 
 def no_fields(event: Any) -> Fields:
@@ -28,6 +32,9 @@ class Context:
     before anything happened; ``evolve(state, event)`` what an event makes of it. ``fields(event)`` says which
     fields of the document an event sets, each with its whole value after the event: read models, time travel,
     before-and-after and merging all work on that. An authored document ``branches`` with its worldline.
+    ``write`` is the other way round, for what sets fields without knowing the document (a merge): ``None`` as a value
+    removes a field, ``summary`` of ``None`` deletes the document and any other brings it back. Raises ``Invalid`` where
+    the document would not be valid.
     ``snapshot`` is the version of the state's shape: raise it when old snapshots must not be read.
     """
 
@@ -38,5 +45,6 @@ class Context:
     initial: Any
     evolve: Callable[[Any, Any], Any]
     fields: Callable[[Any], Fields] = no_fields
+    write: Write | None = None
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
     snapshot: int = 1
