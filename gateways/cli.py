@@ -12,6 +12,7 @@ from gateways import (
     cli_doctor,
     cli_import,
     cli_log,
+    cli_play,
     cli_processes,
     cli_projections,
     cli_serve,
@@ -36,6 +37,7 @@ app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_processes.app, name="processes")
 app.add_typer(cli_worldline.app, name="worldline")
+app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_token.app, name="token")
 
