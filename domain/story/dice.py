@@ -6,7 +6,9 @@ A seed takes the same path everywhere, so whoever plays elsewhere must use exact
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 MULTIPLIER: Final = 1664525
@@ -37,13 +39,16 @@ def drawn(dice: Dice) -> tuple[float, Dice]:
     return value / MODULUS, Dice(dice.seed, value, dice.uses + 1)
 
 
-def picked(dice: Dice, weights: Sequence[float]) -> tuple[int, Dice]:
+def picked(dice: Dice, weights: Iterable[float]) -> tuple[int, Dice]:
     """The index of one weight (all above 0, at least one), by one draw: the first whose running sum exceeds it."""
+    return fallen(dice, tuple(accumulate(weights)))
+
+
+def fallen(dice: Dice, sums: Sequence[float]) -> tuple[int, Dice]:
+    """``picked`` for weights whose running sums are known already.
+
+    The total is the last running sum, never ``sum(weights)``: newer Pythons add floats up more exactly than a loop
+    does, and the same seed would take another path there.
+    """
     draw, after = drawn(dice)
-    threshold = draw * sum(weights)
-    reached = 0.0
-    for index, weight in enumerate(weights):
-        reached += weight
-        if threshold < reached:
-            return index, after
-    return len(weights) - 1, after
+    return min(bisect_right(sums, draw * sums[-1]), len(sums) - 1), after

@@ -8,18 +8,26 @@ ends; everything else is the play's and stays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Literal, NamedTuple
 
 from domain.canonical import EXACT, digest
 from domain.errors import Invalid, Refused, Remedy
-from domain.story.dice import Dice, thrown
+from domain.story.dice import Dice, fallen, thrown
 from domain.story.program import Choice, Node, Program, cast, entered, holds, named, offered, program, taken
-from domain.story.variable_tree import Test, Variables, test
+from domain.story.variable_tree import Test, Variables, changed, test
 
 Next = Literal["ask", "chance", "continue", "scene", "finished"]
 """What comes next: somebody chooses, the dice decide, it goes on by itself, another scene begins, or it is over."""
+
+PLAYED: Final = ("id", "entries", "scenes", "variables", "default_pov", "seed")
+"""The parts of a story's content that a play depends on."""
+
+Station = tuple["At", Choice | None]
+"""A moment, and the choice by which it was left: none into another scene, and at the last one."""
 
 
 class Alternative(NamedTuple):
@@ -62,6 +70,7 @@ class Story:
     default_pov: str
     seed: int
     content: Mapping[str, Any]
+    _digest: list[str] = field(default_factory=list)
 
     def node(self, at: At) -> Node:
         """The node at which a play stands."""
@@ -198,31 +207,82 @@ def advanced(story: Story, at: At) -> tuple[At, Choice | None]:
 
     Raises ``Refused`` at a menu and at the end.
     """
-    match coming(story, at):
-        case "continue":
-            (choice,) = ways(story, at)
-            return follow(story, at, choice), choice
-        case "chance":
-            choice, dice = cast(at.dice, ways(story, at))
-            return follow(story, at._replace(dice=dice), choice), choice
-        case "scene":
-            after = _next_scene(story, at)
-            assert after is not None, "a play that is not finished goes on"
-            return after, None
-        case "ask":
-            raise Refused(
-                "Here somebody has to choose.",
-                error="choice_needed",
-                remediation=[Remedy("Choose one of those that are offered.", "choose")],
-                detail={"scene": at.scene, "node": at.node, "offered": [one.id for one in ways(story, at)][:200]},
-            )
-        case "finished":
-            raise Refused(
-                "The story is over.",
-                error="play_finished",
-                remediation=[Remedy("Go back to an earlier point, or begin again.", "go_back")],
-                detail={"scene": at.scene, "node": at.node},
-            )
+    met: list[Station] = []
+    after = run(story, at, 1, met)
+    if not met:
+        raise over(at) if at.finished else choice_needed(story, at)
+    return after, met[0][1]
+
+
+def run(story: Story, at: At, steps: int, met: list[Station] | None = None) -> At:
+    """The play after as many of ``steps`` steps as need nobody's choice: it stands still at a menu and at the end.
+
+    ``met`` is given every moment that was left, and the choice by which it was.
+    """
+    while steps > 0 and not at.finished:
+        at, steps, ended = _through_scene(story, at, steps, met)
+        if not ended:
+            break
+        if at.finished or not steps:
+            break
+        if met is not None:
+            met.append((at, None))
+        after = _next_scene(story, at)
+        assert after is not None, "a play that is not finished goes on"
+        at, steps = after, steps - 1
+    return at
+
+
+def _through_scene(
+    story: Story, at: At, steps: int, met: list[Station] | None
+) -> tuple[At, int, bool]:
+    """``run`` inside one scene: where it stands, how many steps are left, and whether the scene is over."""
+    entry, scene, node_id, variables, dice, pov, _ = at
+    nodes = story.scenes[scene].nodes
+    node = nodes[node_id]
+    while True:
+        # Everything of a step in one place: this loop is what a play, and a playtest, spend their time in.
+        choices, conditional, sums = node.seen(pov)
+        if conditional:
+            choices = offered(node, variables, pov)
+        if not choices:
+            return _arrived(story, At(entry, scene, node.id, variables, dice, pov)), steps, True
+        if not steps or node.manner == "ask":
+            return At(entry, scene, node.id, variables, dice, pov), steps, False
+        here = At(entry, scene, node.id, variables, dice, pov) if met is not None else at
+        if node.manner == "continue":
+            choice = choices[0]
+        elif conditional:
+            choice, dice = cast(dice, choices)
+        else:
+            index, dice = fallen(dice, sums)
+            choice = choices[index]
+        if met is not None:
+            met.append((here, choice))
+        node = nodes[choice.target]
+        if choice.arriving:
+            variables = changed(variables, choice.arriving)
+        steps -= 1
+
+
+def choice_needed(story: Story, at: At) -> Refused:
+    """The refusal to go on by itself at a menu."""
+    return Refused(
+        "Here somebody has to choose.",
+        error="choice_needed",
+        remediation=[Remedy("Choose one of those that are offered.", "choose")],
+        detail={"scene": at.scene, "node": at.node, "offered": [one.id for one in ways(story, at)][:200]},
+    )
+
+
+def over(at: At) -> Refused:
+    """The refusal to go on after the end."""
+    return Refused(
+        "The story is over.",
+        error="play_finished",
+        remediation=[Remedy("Go back to an earlier point, or begin again.", "go_back")],
+        detail={"scene": at.scene, "node": at.node},
+    )
 
 
 def moment(story: Story, at: At) -> dict[str, Any]:
@@ -248,8 +308,13 @@ def recorded(story: Story, stations: Iterable[tuple[At, Choice | None]]) -> list
 
 
 def content_digest(story: Story) -> str:
-    """The digest of everything that a story is made of."""
-    return digest(_exact(story.content))
+    """The digest of everything that a play of the story depends on; where it was read makes no difference to it."""
+    if not story._digest:
+        played = {name: story.content[name] for name in PLAYED if name in story.content}
+        # Not the canonical form: a whole project is large, and these bytes are the same wherever Python runs.
+        text = json.dumps(played, sort_keys=True, separators=(",", ":"))
+        story._digest.append("sha256:" + sha256(text.encode()).hexdigest())
+    return story._digest[0]
 
 
 def trace_digest(steps: Sequence[Mapping[str, Any]]) -> str:

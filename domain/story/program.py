@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from itertools import accumulate
+from typing import Any, Final, Literal, NamedTuple
 
 from domain.story.dice import Dice, picked
 from domain.story.scene_model import NARRATOR
@@ -23,6 +24,9 @@ ASKING: Final = frozenset({"choice", "menu"})
 
 CHANCE: Final = frozenset({"chance", "random"})
 """Types of nodes at which the dice always decide."""
+
+VIEWS_REMEMBERED: Final = 64
+"""Points of view for which a node remembers what they may be offered."""
 
 
 def manner(node: Mapping[str, Any]) -> Manner:
@@ -48,7 +52,8 @@ def manner(node: Mapping[str, Any]) -> Manner:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """A way out of a node. ``index`` counts the choices of its node as they stand in the document."""
+    """A way out of a node. ``index`` counts the choices of its node as they stand in the document; ``arriving`` are
+    its changes and those of the node that it leads to, in that order."""
 
     index: int
     id: str
@@ -59,6 +64,16 @@ class Choice:
     changes: tuple[Change, ...]
     visible_to: frozenset[str]
     document: Mapping[str, Any]
+    arriving: tuple[Change, ...] = ()
+
+
+class Seen(NamedTuple):
+    """What a point of view may ever be offered at a node. ``conditional``: some of it only where conditions hold.
+    ``sums`` are the running sums of the weights."""
+
+    choices: tuple[Choice, ...]
+    conditional: bool
+    sums: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,17 +85,26 @@ class Node:
     choices: tuple[Choice, ...]
     changes: tuple[Change, ...]
     document: Mapping[str, Any]
-    _seen: dict[str, tuple[Choice, ...]] = field(default_factory=dict)
+    _seen: dict[str, Seen] = field(default_factory=dict)
 
-    def seen_by(self, pov: str) -> tuple[Choice, ...]:
-        """The choices that a point of view may ever be offered: those of weight 0 and those of others are not."""
+    def seen(self, pov: str) -> Seen:
+        """What a point of view may ever be offered: neither choices of weight 0 nor those of others."""
         known = self._seen.get(pov)
         if known is None:
-            known = self._seen[pov] = tuple(
+            choices = tuple(
                 choice for choice in self.choices
                 if choice.weight > 0 and (not choice.visible_to or pov in choice.visible_to)
             )
+            sums = tuple(accumulate(choice.weight for choice in choices))
+            known = Seen(choices, any(choice.tests for choice in choices), sums)
+            if len(self._seen) >= VIEWS_REMEMBERED:
+                self._seen.clear()
+            self._seen[pov] = known
         return known
+
+    def seen_by(self, pov: str) -> tuple[Choice, ...]:
+        """The choices that a point of view may ever be offered."""
+        return self.seen(pov).choices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,20 +124,22 @@ def program(document: Mapping[str, Any]) -> Program:
     metadata = document.get("metadata") or {}
     told = metadata.get("default_pov") if isinstance(metadata, Mapping) else None
     pov = document.get("default_pov") or (told.strip() if isinstance(told, str) else "") or NARRATOR
-    nodes = {node["id"]: _node(node) for node in document["nodes"]}
+    entering = {node["id"]: _changes(node) for node in document["nodes"]}
+    nodes = {node["id"]: _node(node, entering) for node in document["nodes"]}
     return Program(document["id"], document["start"], nodes, document.get("variables") or {}, pov, document)
 
 
-def _node(node: Mapping[str, Any]) -> Node:
-    choices = tuple(_choice(index, choice) for index, choice in enumerate(node.get("choices", ())))
-    return Node(node["id"], manner(node), choices, _changes(node), node)
+def _node(node: Mapping[str, Any], entering: Mapping[str, tuple[Change, ...]]) -> Node:
+    choices = tuple(_choice(index, choice, entering) for index, choice in enumerate(node.get("choices", ())))
+    return Node(node["id"], manner(node), choices, entering[node["id"]], node)
 
 
-def _choice(index: int, choice: Mapping[str, Any]) -> Choice:
+def _choice(index: int, choice: Mapping[str, Any], entering: Mapping[str, tuple[Change, ...]]) -> Choice:
+    changes = _changes(choice)
     return Choice(
         index, address(choice), choice["target"], choice.get("label", ""), float(choice.get("weight", 1)),
-        tuple(test(one) for one in choice.get("conditions", ())), _changes(choice),
-        frozenset(choice.get("visible_to", ())), choice,
+        tuple(test(one) for one in choice.get("conditions", ())), changes,
+        frozenset(choice.get("visible_to", ())), choice, (*changes, *entering[choice["target"]]),
     )
 
 
@@ -123,11 +149,10 @@ def _changes(part: Mapping[str, Any]) -> tuple[Change, ...]:
 
 def offered(node: Node, variables: Mapping[str, Any], pov: str) -> tuple[Choice, ...]:
     """The choices that can be taken now, in the order of the document."""
-    seen = node.seen_by(pov)
-    for choice in seen:
-        if choice.tests:
-            return tuple(one for one in seen if holds(one.tests, variables))
-    return seen
+    seen = node.seen(pov)
+    if not seen.conditional:
+        return seen.choices
+    return tuple(one for one in seen.choices if not one.tests or holds(one.tests, variables))
 
 
 def holds(tests: Iterable[Test], variables: Mapping[str, Any]) -> bool:
@@ -142,13 +167,12 @@ def entered(node: Node, variables: Variables) -> Variables:
 
 def taken(program: Program, choice: Choice, variables: Variables) -> tuple[Node, Variables]:
     """Where a choice leads, and the variables after its actions and those of the node that it leads to."""
-    node = program.nodes[choice.target]
-    return node, changed(changed(variables, choice.changes), node.changes)
+    return program.nodes[choice.target], changed(variables, choice.arriving)
 
 
 def cast(dice: Dice, choices: Sequence[Choice]) -> tuple[Choice, Dice]:
     """One of the offered choices (at least one) by their weights, and the dice after that one draw."""
-    index, after = picked(dice, [choice.weight for choice in choices])
+    index, after = picked(dice, (choice.weight for choice in choices))
     return choices[index], after
 
 
