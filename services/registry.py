@@ -14,12 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 import commands.operations.ledger
 import commands.story.character
 import commands.story.scene
+import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
 import commands.trust.policy
 import domain.operations.ledger
 import domain.story.character
 import domain.story.scene
+import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
 import domain.trust.policy
@@ -30,6 +32,7 @@ import projections.operations.ledger
 import projections.operations.telemetry
 import projections.story.character
 import projections.story.scene
+import projections.story.world
 import projections.story.worldline
 import projections.studio.asset
 import projections.studio.provenance
@@ -46,6 +49,7 @@ CONTEXTS: Final = (
     (domain.story.worldline, commands.story.worldline, projections.story.worldline),
     (domain.story.scene, commands.story.scene, projections.story.scene),
     (domain.story.character, commands.story.character, projections.story.character),
+    (domain.story.world, commands.story.world, projections.story.world),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
