@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from commands.envelope import Asked
 from domain.errors import ComfyVNError
@@ -14,6 +14,21 @@ from domain.values import Event, Json, Value
 
 class Command(Value):
     """Something asked for, in the imperative. Closed: unknown fields are refused by name."""
+
+
+class Pinned(NamedTuple):
+    """Names a story that a command is decided with: what stands on a worldline as of a position (0: now, which is made
+    a position), one timeline or scene of it, or whatever is played when nobody says."""
+
+    worldline: str
+    position: int
+    timeline: str | None
+    scene: str | None
+
+
+def no_material(command: Any, state: Any, asked: Asked, *others: Any) -> Pinned | None:
+    """For commands that need no story."""
+    return None
 
 
 def no_others(command: Any, asked: Asked) -> Sequence[Stream]:
@@ -42,6 +57,8 @@ class Asking:
 
     ``decide(command, state, asked)`` returns the events, or raises; with ``others`` it is called with a fourth
     argument, the states of those streams in their order (read, not guarded: only for what never changes back).
+    With ``material`` the last argument is the ``domain.story.play.Story`` that ``material(command, state, asked)`` (with
+    the states of ``others`` after them) names, or nothing when it names none; ``told`` gets it as a second argument too.
     ``id_field`` names the field that holds the aggregate's id; a command may leave that field empty (``None``) when
     ``creates`` is set, and gets an id derived from the command's id. ``route`` is ``"METHOD /path"`` for the
     resource door, path parameters fill fields of the same name. ``scope`` is what a token needs.
@@ -61,8 +78,9 @@ class Asking:
     needs_head: bool = False
     others: Callable[[Any, Asked], Sequence[Stream]] = no_others
     bad_news: Callable[[Sequence[Event]], ComfyVNError | None] = accepted
-    told: Callable[[Sequence[Any]], Mapping[str, Json]] = nothing_more
+    told: Callable[..., Mapping[str, Json]] = nothing_more
     blobs: Callable[[Any], Sequence[BlobInfo]] = no_blobs
+    material: Callable[..., Pinned | None] = no_material
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from commands.declaration import Asking, Command
+from commands.declaration import Asking, Command, Pinned, no_material
 from commands.envelope import Asked
 from domain.context import Context
 from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
@@ -56,10 +56,21 @@ class Receipts(Protocol):
         ...
 
 
+class Materials(Protocol):
+    """Where the stories come from that commands are decided with."""
+
+    async def material(self, project: str, pinned: Pinned) -> Any:
+        """A story, as it stands there for ever. Raises ``NotFound``, ``Invalid`` and ``Unavailable``."""
+        ...
+
+
 class Dispatcher:
     """Handles commands for every context of a registry on one log."""
 
-    def __init__(self, log: Log, registry: Registry, receipts: Receipts | None = None) -> None:
+    def __init__(
+        self, log: Log, registry: Registry, receipts: Receipts | None = None, materials: Materials | None = None
+    ) -> None:
+        self.materials = materials
         self.log = log
         self.registry = registry
         self.receipts = receipts
@@ -138,10 +149,10 @@ class Dispatcher:
             return [
                 Receipt(
                     plan.id, plan.stream, version, loaded[plan.stream].position, (),
-                    created=was == 0 and bool(events), would=tuple(events), told=plan.asking.told(events),
+                    created=was == 0 and bool(events), would=tuple(events), told=plan.asking.told(events, *material),
                     problem=plan.asking.bad_news(events),
                 )
-                for plan, (events, was, version, _) in zip(plans, decided, strict=True)
+                for plan, (events, was, version, _, material) in zip(plans, decided, strict=True)
             ]
         positions = iter(await self.log.append(commits) if commits else ())
         recorded = {commit.stream: [next(positions) for _ in commit.events] for commit in commits}
@@ -163,13 +174,29 @@ class Dispatcher:
                     detail={"expected": expected_version, "current": version, "id": plan.id},
                 )
             others = await self._others(plan, asked)
-            events = list(plan.asking.decide(plan.command, state, asked._replace(place=place), *others))
+            material = await self._material(plan, state, asked, others)
+            events = list(plan.asking.decide(plan.command, state, asked._replace(place=place), *others, *material))
             after = state
             for event in events:
                 after = plan.context.evolve(after, event)
             current[plan.stream] = (after, version + len(events))
-            decided.append(_Decided(events, version, version + len(events), after))
+            decided.append(_Decided(events, version, version + len(events), after, material))
         return decided
+
+    async def _material(
+        self, plan: _Plan, state: Any, asked: Asked, others: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        if plan.asking.material is no_material:
+            return ()
+        pinned = plan.asking.material(plan.command, state, asked, *others)
+        if pinned is None:
+            return (None,)
+        if self.materials is None:
+            raise Unavailable(
+                "Stories cannot be read here.", error="no_stories",
+                remediation=[Remedy("Ask a studio with a read side.", "open_studio")],
+            )
+        return (await self.materials.material(asked.project, pinned),)
 
     async def _others(self, plan: _Plan, asked: Asked) -> tuple[list[Any], ...]:
         if not (streams := plan.asking.others(plan.command, asked)):
@@ -199,7 +226,7 @@ class Dispatcher:
 
     def _receipt(
         self, plan: _Plan, found: Loaded, asked: Asked, recorded: dict[Stream, list[int]],
-        events: Sequence[Event], was: int, version: int, after: Any,
+        events: Sequence[Event], was: int, version: int, after: Any, material: tuple[Any, ...],
     ) -> Receipt:
         mine = recorded.get(plan.stream, [])[: len(events)]
         del recorded.get(plan.stream, [])[: len(events)]
@@ -213,7 +240,7 @@ class Dispatcher:
             self.aggregates.moved(plan.stream, found, after, version, outcomes[-1].position, len(outcomes))
         return Receipt(
             plan.id, plan.stream, version, found.position, outcomes, created=was == 0 and bool(outcomes),
-            told=plan.asking.told(events), problem=plan.asking.bad_news(events),
+            told=plan.asking.told(events, *material), problem=plan.asking.bad_news(events),
         )
 
     def _plan(self, command: Command, asked: Asked, index: int) -> _Plan:
@@ -255,11 +282,12 @@ class Dispatcher:
         answers: list[Receipt] = []
         for place, plan in enumerate(plans):
             earlier = next((one for one in reversed(answers) if one.stream == plan.stream), None)
-            answers.append(await self._first_answer(place, plan, asked, first, last, earlier))
+            state = loaded[plan.stream].state
+            answers.append(await self._first_answer(place, plan, asked, first, last, earlier, state))
         return answers
 
     async def _first_answer(
-        self, place: int, plan: _Plan, asked: Asked, first: int, last: int, earlier: Receipt | None
+        self, place: int, plan: _Plan, asked: Asked, first: int, last: int, earlier: Receipt | None, state: Any
     ) -> Receipt:
         """What a command was told. Its batch holds the positions ``first`` and ``last``; ``earlier`` is what a command
         before it in the batch was told about the same stream."""
@@ -277,8 +305,10 @@ class Dispatcher:
             before = await self.log.read_stream(plan.stream, upto=first - 1)
             version, position = (before[-1].version, before[-1].position) if before else (0, 0)
         created = bool(outcomes) and outcomes[0].version == 1
+        others = await self._others(plan, asked)
+        material = await self._material(plan, state, asked, others)
         return Receipt(plan.id, plan.stream, version, position, outcomes, created=created, repeated=True,
-                       told=plan.asking.told(events), problem=plan.asking.bad_news(events))
+                       told=plan.asking.told(events, *material), problem=plan.asking.bad_news(events))
 
     async def _opened(self, plan: _Plan, hopeful: bool) -> Loaded:
         # What a command creates is most likely not there yet. Assuming so saves two reads; when it is wrong, the
@@ -308,6 +338,7 @@ class _Decided(NamedTuple):
     was: int
     version: int
     after: Any
+    material: tuple[Any, ...]
 
 
 def _event_id(asked: Asked, place: int, number: int) -> str:

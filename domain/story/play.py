@@ -165,6 +165,12 @@ def _arrived(story: Story, at: At) -> At:
     return at._replace(finished=True) if final or _next_scene(story, at) is None else at
 
 
+def settled(story: Story, at: At) -> At:
+    """A moment whose variables or point of view were changed from outside: whether anything comes after is looked at
+    again."""
+    return _arrived(story, at._replace(finished=False))
+
+
 def ways(story: Story, at: At) -> tuple[Choice, ...]:
     """The choices that are offered where a play stands."""
     return () if at.finished else offered(story.node(at), at.variables, at.pov)
@@ -184,16 +190,21 @@ def coming(story: Story, at: At) -> Next:
 def chosen(story: Story, at: At, choice_id: str) -> At:
     """The play after a choice that somebody made; the dice are not touched. Raises ``Refused`` for what is not
     offered."""
+    return follow(story, at, named_way(story, at, choice_id))
+
+
+def named_way(story: Story, at: At, choice_id: str) -> Choice:
+    """The offered choice that is addressed so. Raises ``Refused`` for what is not offered."""
     choices = ways(story, at)
     choice = named(choices, choice_id)
     if choice is None:
         raise Refused(
-            f"Choice {choice_id!r} is not available.",
+            f"Choice {choice_id[:200]!r} is not available.",
             error="choice_unavailable",
             remediation=[Remedy("Choose one of those that are offered.", "choose")],
             detail={"scene": at.scene, "node": at.node, "offered": [one.id for one in choices][:200]},
         )
-    return follow(story, at, choice)
+    return choice
 
 
 def follow(story: Story, at: At, choice: Choice) -> At:
