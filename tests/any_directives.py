@@ -22,11 +22,15 @@ from domain.story.directives import (
 
 Json = Any
 
-ABSENT = ("missing", "rooms/kitchen.png", "no [x] {b} 100%.ogg", "../../escape.png", "\"q\"", "日本.webp", "a" * 300, "black")
+ABSENT = (
+    "missing", "rooms/kitchen.png", "no [x] {b} 100%.ogg", "../../escape.png", "\"q\"", "日本.webp", "a" * 300, "black",
+)
 
 CHARACTERS = ("ann", "ben", "stranger", "two words", "[x]", "None", "master")
 
-NAMES = ("left", "center", "right", "far left", "happy", "sad", "[x]", "100%", "日本", "a.b", "left ", "show", "x" * 100)
+NAMES = (
+    "left", "center", "right", "far left", "happy", "sad", "[x]", "100%", "日本", "a.b", "left ", "show", "x" * 100,
+)
 
 EASES = ("linear", "ease_in", "ease_out", "ease_in_out", "ease_in_cubic", "ease_out_cubic", "ease_in_out_cubic")
 
@@ -82,14 +86,16 @@ def _fields(random: Random, assets: Sequence[str], kind: str) -> dict[str, Calla
         case "camera":
             return {
                 **late, "action": one(("set", "move", "shake", "reset")), "x": place, "y": place,
-                "zoom": one((1, 2, 0.5, None)), "rotation": one((0, 90, -3600, None)), "focus": one((*CHARACTERS, None)),
+                "zoom": one((1, 2, 0.5, None)), "rotation": one((0, 90, -3600, None)),
+                "focus": one((*CHARACTERS, None)),
                 "strength": one((0, 0.5, 1, None)), "seconds": one((0, 1.5)), "ease": one(EASES),
             }
         case "tween":
             return {
                 **late, "target": one((*CHARACTERS, "portrait", "lamp")),
                 "effect": one(("fade", "drift", "pulse", "rotate", "scale")), "start": place, "end": place, "x": place,
-                "y": place, "degrees": one((90, -90, None)), "seconds": one((0.05, 0.45, 60)), "hold_seconds": one((0, 1)),
+                "y": place, "degrees": one((90, -90, None)), "seconds": one((0.05, 0.45, 60)),
+                "hold_seconds": one((0, 1)),
                 "ease": one(EASES), "loop": one((True, False)), "stop_at_end": one((True, False)),
             }
         case "timing":
@@ -100,13 +106,15 @@ def _fields(random: Random, assets: Sequence[str], kind: str) -> dict[str, Calla
         case "sound":
             return {
                 **late, "channel": one(("music", "ambience", "effect", "voice")),
-                "action": one(("play", "play", "queue", "stop", "gain")), "asset": asset, "gain_db": one((0, -6, 24, -120)),
+                "action": one(("play", "play", "queue", "stop", "gain")), "asset": asset, "gain_db": one((0,
+                -6, 24, -120)),
                 "fade_in_seconds": one((0, 1.5)), "fade_out_seconds": one((0, 2)), "loop": one((True, False)),
             }
         case "prop":
             return {
                 **late, "prop": one(("lamp", "[x]", "two words", "日本")), "action": one(("show", "show", "hide")),
-                "asset": asset, "anchor": one(NAMES), "x": place, "y": place, "layer": one(LAYERS), "transition": transition,
+                "asset": asset, "anchor": one(NAMES), "x": place, "y": place, "layer": one(LAYERS),
+                "transition": transition,
             }
         case "overlay":
             return {

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from hypothesis import strategies as st
-
 from any_directives import any_directives
+from hypothesis import strategies as st
 
 Json = Any
 
@@ -23,38 +22,47 @@ PATHS = (
 """Where variables stand: words of Python, of the engine and of no language, and paths through what may be no object."""
 
 NODE_IDS = (
-    "start", "main_menu", "before_main_menu", "quit", "after_load", "splashscreen", "label", "menu", "jump", "a.b", "a b",
-    "a_b", "a-b", "A_B", "日本", "ß", "ss", "é", "e\u0301", "🎲", "1", "01", "_x", "__x", "[x]", "%", "it's", "\"", "\\",
+    "start", "main_menu", "before_main_menu", "quit", "after_load", "splashscreen", "label", "menu", "jump",
+    "a.b", "a b",
+    "a_b", "a-b", "A_B", "日本", "ß", "ss", "é", "e\u0301", "🎲", "1", "01", "_x", "__x", "[x]", "%", "it's",
+    "\"", "\\",
     "a/b", "../x", "x:", "#", "$x", "{b}", "end", "return", "None", "x" * 128, "نص", "a\u2028b", "\u200b", "«»",
 )
 
 SCENE_IDS = (
-    "opening", "start", "Start", "main_menu", "a-b", "a_b", "None", "1", "01", "_", "__", "quit", "if", "scene", "X" * 96,
+    "opening", "start", "Start", "main_menu", "a-b", "a_b", "None", "1", "01", "_", "__", "quit", "if",
+    "scene", "X" * 96,
     "before_main_menu", "battle_one", "store",
 )
 
 SPEAKERS = (
     "", "", "ann", "ben", "narrator", "Ann", "O'Hara", "\"Q\"", "[name]", "{b}Bold{/b}", "100%", "%(x)s", "back\\slash",
-    "年", "عربي", "🙂", "two\nlines", " padded ", "centered", "extend", "nvl", "e", "a" * 200, "#", "None", "renpy", "\t",
+    "年", "عربي", "🙂", "two\nlines", " padded ", "centered", "extend", "nvl", "e", "a" * 200, "#", "None",
+    "renpy", "\t",
 )
 
 TEXTS = (
     "", "Hello.", "It rains.", "[name]", "[[name]", "[broken", "]", "{b}bold{/b}", "{{", "{", "}", "{w}{p}{nw}{fast}",
     "{image=x.png}", "100% sure", "%(name)s %s %%", "She said \"no\".", "it's 'fine'", "back\\slash \\n \\\"",
     "ends with \\", "first\nsecond", "first\n\n\nthird", "\n", "\r\n", "\ttab\t", " ", "  lead", "trail  ", "a  b   c",
-    "nbsp\u00a0here", "שלום עולם", "مرحبا (100%)", "abc אבג 123", "\u202eturned\u202c", "🙂🎲👩‍👩‍👧", "日本語のテキスト、です。", "e\u0301 é",
-    "$ python = 1", "# no comment", "label start:", "jump start", "\"\"\"", "'''", "r\"raw\"", "_(\"x\")", "{#disambiguated}",
+    "nbsp\u00a0here", "שלום עולם", "مرحبا (100%)", "abc אבג 123", "\u202eturned\u202c", "🙂🎲👩‍👩‍👧",
+    "日本語のテキスト、です。", "e\u0301 é",
+    "$ python = 1", "# no comment", "label start:", "jump start", "\"\"\"", "'''", "r\"raw\"", "_(\"x\")",
+    "{#disambiguated}",
     "[x!q]", "[1/0]", "[renpy.quit()]", "{a=jump:start}link{/a}", "\u2028\u2029", "\ufeff", "\u200b", "<b>&amp;</b>",
-    "x" * 300, "{size=+10}", "[", "{/b}", "%", "\\", "\"", "~`!@#^&*()_+-=", "null\u0001char", "{vspace=10}", "[name!t]",
+    "x" * 300, "{size=+10}", "[", "{/b}", "%", "\\", "\"", "~`!@#^&*()_+-=", "null\u0001char", "{vspace=10}",
+    "[name!t]",
 )
 
 NUMBERS = (
-    0, 1, -1, 2, 3, 5, 10, 0.0, -0.0, 0.5, 1.0, 1.5, -2.25, 0.1, 0.30000000000000004, 1e16, 1e-7, 1e300, 1.7e308, 5e-324,
+    0, 1, -1, 2, 3, 5, 10, 0.0, -0.0, 0.5, 1.0, 1.5, -2.25, 0.1, 0.30000000000000004, 1e16, 1e-7, 1e300,
+    1.7e308, 5e-324,
     2**31, 2**53, 2**53 + 1, 2**63 - 1, -(2**63),
 )
 
 VALUES: tuple[Json, ...] = (
-    *NUMBERS[:14], *NUMBERS, True, False, None, True, False, "", "yes", "Yes", "1", " 2 ", "1.0", "1e3", "0x10", "１", "nan",
+    *NUMBERS[:14], *NUMBERS, True, False, None, True, False, "", "yes", "Yes", "1", " 2 ", "1.0", "1e3",
+    "0x10", "１", "nan",
     "inf", "true", "[name]", "{b}", "100%", "\"", "\\", "\n", "🙂", "שלום", [], {}, [1, 2], ["a", ["b"]], {"gold": 3},
     {"inner": {"x": 1}}, {"": 1, "a.b": 2}, [None], {"deep": {"er": "found"}, "gold": "7"},
 )

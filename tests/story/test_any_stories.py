@@ -51,7 +51,8 @@ def test_the_first_seeds_hold_every_operator_action_directive_and_way_of_going_o
             else:
                 at, _ = play.advanced(story, at)
     kinds = {
-        "background", "portrait", "expression", "pose", "camera", "tween", "timing", "sound", "prop", "overlay", "custom",
+        "background", "portrait", "expression", "pose", "camera", "tween", "timing", "sound", "prop",
+        "overlay", "custom",
     }
     wanted = {
         *OPERATORS, *kinds, "set", "increment", "decrement", "clear", "ask", "chance", "continue", "scene", "finished",
