@@ -57,8 +57,9 @@ class Asking:
 
     ``decide(command, state, asked)`` returns the events, or raises; with ``others`` it is called with a fourth
     argument, the states of those streams in their order (read, not guarded: only for what never changes back).
-    With ``material`` the last argument is the ``domain.story.play.Story`` that ``material(command, state, asked)`` (with
-    the states of ``others`` after them) names, or nothing when it names none; ``told`` gets it as a second argument too.
+    With ``material`` the last argument is the ``domain.story.play.Story`` that ``material(command, state, asked)``
+    names, or nothing when it names none (``material`` and ``decide`` get the states of ``others`` before it); ``told``
+    gets it as a second argument too.
     ``id_field`` names the field that holds the aggregate's id; a command may leave that field empty (``None``) when
     ``creates`` is set, and gets an id derived from the command's id. ``route`` is ``"METHOD /path"`` for the
     resource door, path parameters fill fields of the same name. ``scope`` is what a token needs.

@@ -11,7 +11,8 @@ from typing import Any
 from domain.errors import Refused, Remedy
 from domain.story.knowledge import masked_node
 from domain.story.play import At, Station, Story, begun, chosen, coming, named_way, run, settled, ways
-from domain.story.playthrough import Move, Origin, Playing, Rolled, Standing, applied
+from domain.story.playthrough import Playing
+from domain.story.playthrough_values import Move, Origin, Rolled, Standing, applied
 from domain.story.scene_rules import address
 
 
