@@ -22,6 +22,7 @@ from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
 from services.registry import Registry
 from services.settings import Settings
+from services.stories import Stories
 
 MOMENT_SECONDS: Final = 3.0
 """How long a question waits at most for what this process has just recorded, when nobody asked it to wait."""
@@ -67,9 +68,13 @@ class Studio:
     blobs: Blobs
     clock: Callable[[], str] = utc_now
     moment_seconds: float = MOMENT_SECONDS
+    stories: Stories = field(init=False)
     _newest: dict[str, int] = field(default_factory=dict)
     _counted: dict[str, int] = field(default_factory=dict)
     _hurry_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.stories = Stories(self)
 
     async def ask(
         self, command: Command, asker: Asker, *, project: str, worldline: str = MAIN,
