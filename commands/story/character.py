@@ -1,48 +1,41 @@
-"""Asking for a character to come in from its card, to go, and to come back."""
+"""Asking for characters: written by hand, or taken in from a card; edited as a whole, field by field, item by item."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AliasChoices, Field
 
 from commands.declaration import Asking, Command
 from commands.envelope import Asked
-from domain.bounded_json import BoundedObject, check_json, same_json
-from domain.errors import NotFound, Refused, Remedy
+from commands.story import authored
+from commands.story.authored import asked_of, given
+from domain.bounded_json import BoundedObject, same_json
+from domain.errors import Refused, Remedy
 from domain.ids import Token
-from domain.story.character import (
-    CARD_BYTES,
-    DESCRIPTION_LIMIT,
-    NAME_LIMIT,
-    CharacterDeleted,
-    CharacterEvent,
-    CharacterImported,
-    CharacterRestored,
-    Gone,
-    Known,
-    Portrait,
-    Spec,
-    Unknown,
-)
+from domain.story.authored import Deleted, State, Unwritten, Written, after, held
+from domain.story.authored_writing import changed, replaced
+from domain.story.character import CHARACTER, IMPORTED, SAID, CharacterImported, Portrait, fields
+from domain.story.character_model import Card, Character, Description, Name, Spec, Tags
+from domain.values import Event
 
 
-def _card(card: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    check_json(card, size=CARD_BYTES)
-    return card
+class CreateCharacter(Character, Command):
+    """Write down a character; with a ``card`` it is imported as well."""
 
-
-Card = Annotated[dict[str, JsonValue], AfterValidator(_card)]
-Tag = Annotated[str, Field(min_length=1, max_length=200)]
+    id: Token | None = Field(default=None, validation_alias=AliasChoices("id", "character_id"))
 
 
 class ImportCharacter(Command):
-    """Take a character in from its card; ``replace`` lets a newer card take the place of the one that is there."""
+    """Take a character in from its card; ``replace`` lets a newer card take the place of the one that is there.
+
+    What people have changed since the last card stays as they want it.
+    """
 
     character_id: Token | None = None
-    name: Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
-    description: Annotated[str, Field(max_length=DESCRIPTION_LIMIT)] = ""
-    tags: Annotated[tuple[Tag, ...], Field(max_length=500)] = ()
+    name: Name
+    description: Description = ""
+    tags: Tags = ()
     portrait: Token | None = Field(default=None, description="Id of the asset that shows the character.")
     spec: Spec
     card: Card
@@ -50,28 +43,27 @@ class ImportCharacter(Command):
     replace: bool = False
 
 
-class DeleteCharacter(Command):
-    """Put a character out of sight on this worldline; nothing of it is lost."""
+def create(command: CreateCharacter, state: State, asked: Asked) -> list[Event]:
+    """Nothing when the same document stands there already."""
+    if command.card is None or command.spec is None or not isinstance(state, Unwritten):
+        return authored.create(CHARACTER, command, state, asked)
+    taken = _imported(ImportCharacter(
+        character_id=command.id, name=command.name, description=command.description or "", tags=command.tags or (),
+        portrait=None if command.portrait is None else command.portrait.asset, spec=command.spec, card=command.card,
+        source=command.source or {},
+    ))
+    known = after(state, fields(taken))
+    # What the card event always sets (an empty description, say) need not be unset where the document leaves it away.
+    wanted = replaced(CHARACTER, known, given(CHARACTER, command))
+    rest = {path: value for path, value in wanted.items() if value is not None}
+    return [taken, *changed(CHARACTER, taken.character_id, known, rest)]
 
-    character_id: Token
 
-
-class RestoreCharacter(Command):
-    """Bring a deleted character back as it was."""
-
-    character_id: Token
-
-
-def import_(command: ImportCharacter, state: Unknown | Known | Gone, asked: Asked) -> list[CharacterEvent]:
-    """Nothing when that very card, with that portrait, is there already."""
-    assert command.character_id is not None, "the door gives every character an id"
-    event = CharacterImported(
-        character_id=command.character_id, name=command.name, description=command.description, tags=command.tags,
-        portrait=None if command.portrait is None else Portrait(asset=command.portrait), spec=command.spec,
-        card=command.card, source=command.source,
-    )
-    if isinstance(state, Known):
-        if same_json(_told(state), _told(event)):
+def import_(command: ImportCharacter, state: State, asked: Asked) -> list[Event]:
+    """Nothing when that very card, with that portrait, came in already, whatever people have changed since."""
+    event = _imported(command)
+    if isinstance(state, Written):
+        if same_json(_told(state), _told(after(Unwritten(), fields(event)))):
             return []
         if not command.replace:
             raise Refused(
@@ -81,9 +73,9 @@ def import_(command: ImportCharacter, state: Unknown | Known | Gone, asked: Aske
                     Remedy("Choose another id for the new character.", "rename"),
                     Remedy("Say `replace` to let the new card take the old one's place.", "replace"),
                 ],
-                detail={"character": command.character_id, "name": state.name},
+                detail={"character": command.character_id, "name": held(state).get("name")},
             )
-    if isinstance(state, Gone) and not command.replace:
+    if isinstance(state, Deleted) and not command.replace:
         raise Refused(
             f"Character {command.character_id} was deleted.",
             error="character_deleted",
@@ -93,51 +85,45 @@ def import_(command: ImportCharacter, state: Unknown | Known | Gone, asked: Aske
             ],
             detail={"character": command.character_id},
         )
-    return [event]
+    now = after(state, fields(event))
+    return [event, *changed(CHARACTER, event.character_id, now, _changed_by_hand(state))]
 
 
-def _told(character: Known | CharacterImported) -> dict[str, JsonValue]:
-    return character.model_dump(mode="json", exclude={"kind", "character_id", "source"})
-
-
-def delete(command: DeleteCharacter, state: Unknown | Known | Gone, asked: Asked) -> list[CharacterEvent]:
-    """A deleted character stays so."""
-    match state:
-        case Unknown():
-            raise unknown_character(command.character_id)
-        case Gone():
-            return []
-        case Known():
-            return [CharacterDeleted(character_id=command.character_id)]
-
-
-def restore(command: RestoreCharacter, state: Unknown | Known | Gone, asked: Asked) -> list[CharacterEvent]:
-    """A character that is there stays so."""
-    match state:
-        case Unknown():
-            raise unknown_character(command.character_id)
-        case Known():
-            return []
-        case Gone(was=was):
-            return [CharacterRestored(
-                character_id=command.character_id, name=was.name, tags=was.tags, portrait=was.portrait
-            )]
-
-
-def unknown_character(character_id: str) -> NotFound:
-    """The error for an id that no character of the worldline has."""
-    return NotFound(
-        f"There is no character {character_id} on this worldline.",
-        error="unknown_character",
-        remediation=[Remedy("Import it, or list the characters of the worldline.", "list_characters")],
-        detail={"character": character_id},
+def _imported(command: ImportCharacter) -> CharacterImported:
+    assert command.character_id is not None, "the door gives every character an id"
+    return CharacterImported(
+        character_id=command.character_id, name=command.name, description=command.description, tags=command.tags,
+        portrait=None if command.portrait is None else Portrait(asset=command.portrait), spec=command.spec,
+        card=command.card, source=command.source,
     )
+
+
+def _told(state: State) -> dict[str, Any]:
+    """What the newest card was."""
+    stored = held(state)
+    return {name: stored.get(name) for name in (IMPORTED, "spec", "card")}
+
+
+def _changed_by_hand(state: State) -> dict[str, Any]:
+    """What people say about who a character is, where that is not what its newest card said."""
+    stored = held(state)
+    said: Any = stored.get(IMPORTED) or {}
+    return {name: stored.get(name) for name in SAID if not same_json(stored.get(name), said.get(name))}
 
 
 _SCOPE = "character:write"
 
+ASKS = asked_of(CHARACTER, "/api/characters")
 COMMANDS = (
-    Asking(ImportCharacter, import_, "character_id", _SCOPE, "POST /api/characters", creates=True),
-    Asking(DeleteCharacter, delete, "character_id", _SCOPE, "DELETE /api/characters/{character_id}"),
-    Asking(RestoreCharacter, restore, "character_id", _SCOPE, "POST /api/characters/{character_id}/restore"),
+    Asking(CreateCharacter, create, "id", _SCOPE, "POST /api/characters", creates=True),
+    Asking(ImportCharacter, import_, "character_id", _SCOPE, "POST /api/characters/import", creates=True),
+    *(one for one in ASKS.commands if one.name != "CreateCharacter"),
 )
+
+ReplaceCharacter = ASKS["ReplaceCharacter"]
+EditCharacter = ASKS["EditCharacter"]
+DeleteCharacter = ASKS["DeleteCharacter"]
+RestoreCharacter = ASKS["RestoreCharacter"]
+SetCharacterItem = ASKS["SetCharacterItem"]
+EditCharacterItem = ASKS["EditCharacterItem"]
+RemoveCharacterItem = ASKS["RemoveCharacterItem"]

@@ -27,7 +27,7 @@ OWN_SUMMARY: Final = "own_summary"
 ITEMS_LIMIT: Final = 10_000
 """Most items of one collection."""
 
-FIELD_BYTES: Final = 400 * 1024
+FIELD_BYTES: Final = 640 * 1024
 """Largest field or item as compact JSON: one event must be able to carry it."""
 
 DOCUMENT_BYTES: Final = 8 * 2**20
@@ -162,6 +162,8 @@ class Authored:
     header. Rules across fields are its validators. ``name`` and ``plural`` stand in the names of commands and views
     (``CreateWorld``, ``ListWorlds``); ``id_field`` is the field of events and commands that holds the document's id.
     ``summary(document)`` is what lists show, and ``searched`` names the texts in it that a search looks at.
+    ``hidden`` are stored fields that the document does not show. A context with events of its own names them in
+    ``more_events`` and says in ``fields`` what they set; ``restoring`` makes its event of coming back from a summary.
     """
 
     category: str
@@ -172,12 +174,14 @@ class Authored:
     created: type[Created]
     edited: type[Edited]
     removed: type[Removed]
-    restored: type[Restored]
+    restored: type[Event]
     collections: tuple[Collection, ...] = ()
     summary: Callable[[Mapping[str, Any]], Mapping[str, Any]] = always_empty
     searched: tuple[str, ...] = ()
+    hidden: frozenset[str] = frozenset()
     more_events: tuple[type[Event], ...] = ()
     fields: Callable[[Any], Fields] = fields
+    restoring: Callable[[str, JsonObject], Event] | None = None
 
     @cached_property
     def header(self) -> dict[str, str]:
@@ -194,6 +198,13 @@ class Authored:
     def by_name(self) -> dict[str, Collection]:
         """Collections by their name."""
         return {one.name: one for one in self.collections}
+
+    def brought_back(self, id_: str, summary: JsonObject) -> Event:
+        """The event that brings a deleted document back."""
+        if self.restoring is not None:
+            return self.restoring(id_, summary)
+        named: dict[str, Any] = {self.id_field: id_, "summary": summary}
+        return self.restored(**named)
 
     def evolve(self, state: State, event: Any) -> State:
         """What an event makes of a document."""

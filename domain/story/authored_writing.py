@@ -79,7 +79,7 @@ def changed(declared: Authored, id_: str, state: State, wanted: Fields, *, alive
     named: dict[str, Any] = {declared.id_field: id_}
     events: list[Event] = []
     if isinstance(state, Deleted) and (alive or differing):
-        events.append(declared.restored(**named, summary=summarised(declared, before)))
+        events.append(declared.brought_back(id_, summarised(declared, before)))
     portions = list(_portions(declared, differing))
     for number, portion in enumerate(portions or ([{}] if isinstance(state, Unwritten) else [])):
         first = isinstance(state, Unwritten) and number == 0
@@ -187,6 +187,8 @@ def _paths(declared: Authored, named: Mapping[str, Any]) -> list[Wrong]:
     """What is wrong about the paths, the places and the sizes of single fields."""
     wrong = []
     for path, value in named.items():
+        if path in declared.hidden:
+            continue
         name, slash, key = path.partition("/")
         collection = declared.by_name.get(name)
         if (collection is None or not slash) if name not in declared.header_paths else bool(slash):

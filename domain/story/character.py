@@ -1,23 +1,27 @@
-"""Characters: what can have happened to one. A card is kept whole, also what nobody here understands."""
+"""Characters: what can have happened to one. They are written by hand, or come in from a card, or first one and then
+the other; a card is kept whole, also what nobody here understands."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, assert_never
+from collections.abc import Mapping
+from typing import Any, Final
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, JsonValue
 
-from domain.context import Context, Fields
+from domain.context import Fields
+from domain.story import authored
+from domain.story.authored import Authored, Collection, Created, Edited, Removed
+from domain.story.authored_writing import written_by
+from domain.story.character_model import Character
 from domain.values import Event, Value
 
 CATEGORY = "character"
 
-Spec = Literal["chara_card_v1", "chara_card_v2", "chara_card_v3"]
+SAID: Final = ("name", "description", "tags", "portrait")
+"""What a card says about who a character is."""
 
-CARD_BYTES: Final = 640 * 1024
-"""Largest card as compact JSON: one event must be able to carry it."""
-
-NAME_LIMIT: Final = 200
-DESCRIPTION_LIMIT: Final = 100_000
+IMPORTED: Final = "imported"
+"""What the newest card said (its ``SAID``), so that a later one does not undo what people have changed since."""
 
 
 class Portrait(Value):
@@ -26,6 +30,12 @@ class Portrait(Value):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     asset: str
+
+
+class AboutCharacter(Event):
+    """Which character an event is about."""
+
+    character_id: str
 
 
 class CharacterImported(Event):
@@ -45,10 +55,16 @@ class CharacterImported(Event):
     source: dict[str, JsonValue]
 
 
-class CharacterDeleted(Event):
-    """The character is out of sight; nothing of it is lost."""
+class CharacterCreated(Created, AboutCharacter):
+    """A character was written by hand."""
 
-    character_id: str
+
+class CharacterEdited(Edited, AboutCharacter):
+    """Fields or items of a character changed."""
+
+
+class CharacterDeleted(Removed, AboutCharacter):
+    """The character is out of sight; nothing of it is lost."""
 
 
 class CharacterRestored(Event):
@@ -60,71 +76,38 @@ class CharacterRestored(Event):
     portrait: Portrait | None
 
 
-CharacterEvent = CharacterImported | CharacterDeleted | CharacterRestored
-
-
-class Unknown(Value):
-    """No such character yet."""
-
-    kind: Literal["unknown"] = "unknown"
-
-
-class Known(Value):
-    """A character with its card."""
-
-    kind: Literal["known"] = "known"
-    name: str
-    description: str
-    tags: tuple[str, ...]
-    portrait: Portrait | None
-    spec: str
-    card: dict[str, JsonValue]
-    source: dict[str, JsonValue]
-
-
-class Gone(Value):
-    """A character that was deleted; it can be restored."""
-
-    kind: Literal["gone"] = "gone"
-    was: Known
-
-
-CharacterState = Annotated[Unknown | Known | Gone, Field(discriminator="kind")]
-
-
-def evolve(state: Unknown | Known | Gone, event: CharacterEvent) -> Unknown | Known | Gone:
-    """What an event makes of a character."""
+def fields(event: Any) -> Fields:
+    """What an event sets: ``summary``, and each field and item of the character."""
     match event:
         case CharacterImported():
-            return Known(
-                name=event.name, description=event.description, tags=event.tags, portrait=event.portrait,
-                spec=event.spec, card=event.card, source=event.source,
-            )
-        case CharacterDeleted():
-            assert isinstance(state, Known), "a character is known before it is deleted"
-            return Gone(was=state)
-        case CharacterRestored():
-            assert isinstance(state, Gone), "a character is deleted before it is restored"
-            return state.was
-        case _:
-            assert_never(event)
-
-
-def fields(event: CharacterEvent) -> Fields:
-    """What an event sets: ``summary`` and each field of the character."""
-    match event:
-        case CharacterImported():
+            said = imported(event)
             return {
-                "summary": _summary(event), "name": event.name, "description": event.description,
-                "tags": list(event.tags), "portrait": _portrait(event.portrait), "spec": event.spec,
-                "card": event.card, "source": event.source,
+                "summary": _summary(event), **said, "spec": event.spec, "card": event.card, "source": event.source,
+                IMPORTED: said,
             }
-        case CharacterDeleted():
-            return {"summary": None}
         case CharacterRestored():
             return {"summary": _summary(event)}
         case _:
-            assert_never(event)
+            return authored.fields(event)
+
+
+def imported(event: CharacterImported) -> dict[str, Any]:
+    """What a card says about who a character is, as fields."""
+    return {
+        "name": event.name, "description": event.description, "tags": list(event.tags),
+        "portrait": _portrait(event.portrait),
+    }
+
+
+def summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What lists show of a character."""
+    return {
+        "name": document.get("name"), "tags": list(document.get("tags") or ()), "portrait": document.get("portrait"),
+    }
+
+
+def _restored(character_id: str, said: Mapping[str, Any]) -> CharacterRestored:
+    return CharacterRestored(character_id=character_id, **said)
 
 
 def _summary(event: CharacterImported | CharacterRestored) -> dict[str, Any]:
@@ -135,12 +118,16 @@ def _portrait(portrait: Portrait | None) -> dict[str, Any] | None:
     return None if portrait is None else {"asset": portrait.asset}
 
 
-CONTEXT = Context(
-    category=CATEGORY,
-    branches=True,
-    events=(CharacterImported, CharacterDeleted, CharacterRestored),
-    state=CharacterState,
-    initial=Unknown(),
-    evolve=evolve,
-    fields=fields,
+CHARACTER: Final = Authored(
+    category=CATEGORY, name="Character", plural="Characters", id_field="character_id", document=Character,
+    created=CharacterCreated, edited=CharacterEdited, removed=CharacterDeleted, restored=CharacterRestored,
+    collections=(
+        Collection("traits", "trait", limit=1000), Collection("poses", "pose", limit=1000),
+        Collection("expressions", "expression", limit=1000), Collection("avatars", "avatar", limit=1000),
+        Collection("loras", "lora", limit=100),
+    ),
+    summary=summary, searched=("name",), hidden=frozenset({IMPORTED}), more_events=(CharacterImported,),
+    fields=fields, restoring=_restored,
 )
+
+CONTEXT = CHARACTER.context(written_by(CHARACTER), snapshot=2)

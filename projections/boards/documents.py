@@ -47,7 +47,7 @@ def documents(fields: Mapping[str, Callable[[Any], Fields]]) -> Projection:
             yield Supersede(FIELDS.name, key, {"value": value, "version": recorded.version})
 
     return Projection(
-        name="documents", version=1, tables=(FIELDS,), apply=apply, categories=frozenset(fields),
+        name="documents", version=2, tables=(FIELDS,), apply=apply, categories=frozenset(fields),
         about="Every field of every document, valid from and to a position.",
     )
 

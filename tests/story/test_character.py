@@ -11,16 +11,27 @@ from behaviour import given
 from pydantic import ValidationError
 from story_reading import Telling
 
-from commands.story.character import DeleteCharacter, ImportCharacter, RestoreCharacter
+from commands.story.character import (
+    CreateCharacter,
+    DeleteCharacter,
+    EditCharacter,
+    EditCharacterItem,
+    ImportCharacter,
+    ReplaceCharacter,
+    RestoreCharacter,
+    SetCharacterItem,
+)
 from commands.story.worldline import ForkWorldline
-from domain.errors import NotFound, Refused
+from domain.errors import Invalid, NotFound, Refused
 from domain.story.character import (
-    CARD_BYTES,
+    CharacterCreated,
     CharacterDeleted,
+    CharacterEdited,
     CharacterImported,
     CharacterRestored,
     Portrait,
 )
+from domain.story.character_model import CARD_BYTES
 
 CARD: dict[str, Any] = {"spec": "chara_card_v2", "data": {"name": "Mira", "x-unknown": [1, 1.0, True]}}
 IMPORTED = CharacterImported(
@@ -73,6 +84,105 @@ def test_a_character_that_never_came_in_is_neither_deleted_nor_restored() -> Non
 def test_a_card_outside_the_bounds_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         importing(**wrong)
+
+
+# --- written by hand ----------------------------------------------------------------------------------------------
+
+
+SUMMARY: dict[str, Any] = {"name": "Ivo", "tags": [], "portrait": None}
+CREATED = CharacterCreated(character_id="ivo", summary=SUMMARY, fields={
+    "name": "Ivo", "pronouns": "he", "traits/patient": True,
+    "expressions/glad": {"asset": "cd" * 8}, "loras/coat": {"path": "coat.safetensors", "weight": 0.7},
+})
+DOCUMENT: dict[str, Any] = {
+    "name": "Ivo", "pronouns": "he", "traits": {"patient": True}, "expressions": {"glad": {"asset": "cd" * 8}},
+    "loras": {"coat": {"path": "coat.safetensors", "weight": 0.7}},
+}
+
+
+def by_hand(**fields: Any) -> CharacterEdited:
+    summary = fields.pop("summary", SUMMARY)
+    return CharacterEdited(character_id="ivo", summary=summary, fields={
+        name.replace("__", "/"): value for name, value in fields.items()
+    })
+
+
+def test_a_character_is_written_by_hand() -> None:
+    given().when(CreateCharacter(id="ivo", **DOCUMENT)).then(CREATED).and_again_nothing()
+    given(CREATED).when(CreateCharacter(id="ivo", name="Other")).then_refused("character_exists", Refused)
+    given().when(CreateCharacter.model_validate({"character_id": "ivo", **DOCUMENT})).then(CREATED)
+
+
+def test_a_character_is_edited_field_by_field_and_item_by_item() -> None:
+    given(CREATED).when(EditCharacter(
+        character_id="ivo", pronouns=None, color="#aabbcc", traits={"patient": None, "tall": 2}, portrait="ab" * 8,
+    )).then(by_hand(
+        pronouns=None, color="#aabbcc", portrait={"asset": "ab" * 8}, traits__patient=None, traits__tall=2,
+        summary={**SUMMARY, "portrait": {"asset": "ab" * 8}},
+    )).and_again_nothing()
+    given(CREATED).when(SetCharacterItem(
+        character_id="ivo", collection="poses", key="at the rail", value={"description": "Leaning."},
+    )).then(by_hand(**{"poses/at the rail": {"description": "Leaning."}})).and_again_nothing()
+    given(CREATED).when(EditCharacterItem(
+        character_id="ivo", collection="loras", key="coat", fields={"trigger_words": ["oilskin"], "weight": None},
+    )).then(by_hand(loras__coat={"path": "coat.safetensors", "trigger_words": ["oilskin"]})).and_again_nothing()
+
+
+def test_a_character_without_a_name_or_a_lora_without_a_file_is_refused() -> None:
+    given(CREATED).when(EditCharacter(character_id="ivo", name=None)).then_refused("invalid_character", Invalid)
+    given(CREATED).when(EditCharacterItem(
+        character_id="ivo", collection="loras", key="coat", fields={"path": None},
+    )).then_refused("invalid_character", Invalid)
+    given(CREATED).when(SetCharacterItem(
+        character_id="ivo", collection="poses", key="x", value={"weight": 1, "path": "x"},
+    )).then_refused("invalid_character", Invalid)
+
+
+def test_a_replacement_is_the_whole_character() -> None:
+    given(CREATED).when(ReplaceCharacter(character_id="ivo", name="Ivo", traits={"patient": True})).then(
+        by_hand(pronouns=None, expressions__glad=None, loras__coat=None)
+    ).and_again_nothing()
+
+
+# --- written by hand, and from a card -----------------------------------------------------------------------------
+
+
+def test_a_character_created_with_its_card_is_imported_too() -> None:
+    command = CreateCharacter.model_validate({
+        "character_id": "mira", "name": "Mira", "description": "A guard.", "tags": ["guard"], "portrait": "ab" * 8,
+        "spec": "chara_card_v2", "card": CARD, "source": {"file": "mira.png"},
+    })
+    given().when(command).then(IMPORTED).and_again_nothing()
+    more = command.model_copy(update={"pronouns": "she"})
+    more.model_fields_set.add("pronouns")
+    assert given().when(more)._decide()[1].fields == {"pronouns": "she"}
+
+
+def test_a_later_card_undoes_nothing_that_people_have_changed() -> None:
+    edits = CharacterEdited(character_id="mira", fields={
+        "description": "A guard who sings.", "portrait": None, "traits/loud": True,
+    }, summary={"name": "Mira", "tags": ["guard"], "portrait": None})
+    given(IMPORTED, edits).when(importing()).then_nothing()
+    newer = importing(name="Mira Vale", description="A captain.", tags=["captain"], replace=True)
+    card, kept = given(IMPORTED, edits).when(newer)._decide()
+    assert (card.name, card.description, card.tags) == ("Mira Vale", "A captain.", ("captain",))
+    assert kept == CharacterEdited(
+        character_id="mira", fields={"description": "A guard who sings.", "portrait": None},
+        summary={"name": "Mira Vale", "tags": ["captain"], "portrait": None},
+    )
+    given(IMPORTED, edits).when(newer).and_again_nothing()
+
+
+def test_a_card_for_a_character_written_by_hand_fills_only_what_is_empty() -> None:
+    card = importing(character_id="ivo", replace=True)
+    given(CREATED).when(importing(character_id="ivo")).then_refused("character_exists", Refused)
+    imported, kept = given(CREATED).when(card)._decide()
+    assert imported.name == "Mira"
+    assert kept.fields == {"name": "Ivo"}
+    assert kept.summary == {"name": "Ivo", "tags": ["guard"], "portrait": {"asset": "ab" * 8}}
+
+
+# --- raced and seen -----------------------------------------------------------------------------------------------
 
 
 def test_of_two_who_import_one_id_at_once_one_is_refused(tmp_path: Path) -> None:
