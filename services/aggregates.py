@@ -6,17 +6,19 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
 from pydantic import ValidationError
 
+from commands.story.worldline import in_use
 from domain.context import Context
 from domain.errors import ComfyVNError, NotFound, Remedy, Unavailable
 from domain.ids import MAIN, UNBRANCHED
 from domain.ports import Conflict, Log, Recorded, Stream
-from domain.story.worldline import Forked
+from domain.story.worldline import Forked, forked
 from services.registry import Registry, Undecodable
 
 CACHED: Final = 4096
@@ -27,6 +29,9 @@ REMEMBERED: Final = 64
 
 SNAPSHOT_EVERY: Final = 50
 """Events between two snapshots of a small aggregate; a large one waits for one event per KiB of its state."""
+
+BELIEVED_SECONDS: Final = 1.0
+"""How long a worldline counts as in use without asking the log whether another process has put it away."""
 
 log_ = structlog.get_logger("aggregates")
 
@@ -76,6 +81,7 @@ class Aggregates:
         self._states = registry.states
         self._cache: OrderedDict[Stream, Loaded] = OrderedDict()
         self._lines: dict[tuple[str, str], Forked] = {}
+        self._asked: dict[Stream, float] = {}
         self._saving: set[asyncio.Task[None]] = set()
 
     def __contains__(self, stream: Stream) -> bool:
@@ -180,7 +186,8 @@ class Aggregates:
         if known is None:
             stream = Stream(project, UNBRANCHED, "worldline", worldline)
             found = await self.load(stream)
-            if not isinstance(found.state, Forked):
+            line = forked(found.state)
+            if line is None:
                 self.forget(stream)
                 raise NotFound(
                     f"Project {project} has no worldline {worldline}.",
@@ -188,9 +195,29 @@ class Aggregates:
                     remediation=[Remedy("Fork it first, or list the worldlines of the project.", "list_worldlines")],
                     detail={"project": project, "worldline": worldline},
                 )
-            known = self._lines[project, worldline] = found.state
+            known = self._lines[project, worldline] = line
         return known
 
+    async def check_in_use(self, project: str, worldline: str) -> None:
+        """Raises ``Refused`` for a worldline that was put away, ``NotFound`` for one that never was."""
+        if worldline in (MAIN, UNBRANCHED):
+            return
+        stream = Stream(project, UNBRANCHED, "worldline", worldline)
+        now = monotonic()
+        if now - self._asked.get(stream, -BELIEVED_SECONDS) >= BELIEVED_SECONDS:
+            newest = await self.log.last(stream)
+            known = self._cache.get(stream)
+            if known is not None and known.position != (newest.position if newest else 0):
+                self.forget(stream)
+            if len(self._asked) > CACHED:
+                self._asked.clear()
+            self._asked[stream] = now
+        try:
+            in_use(worldline, (await self.load(stream)).state)
+        except NotFound:
+            self.forget(stream)  # it may come into being through another process
+            self._asked.pop(stream, None)
+            raise
 
     async def _restored(self, stream: Stream, context: Context) -> Loaded:
         saved = await self.log.load_snapshot(stream)

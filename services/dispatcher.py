@@ -165,6 +165,8 @@ class Dispatcher:
         # Commands of one batch that meet on one stream are decided one after the other, each on what the last left.
         current = {stream: (found.state, found.version) for stream, found in loaded.items()}
         decided: list[_Decided] = []
+        for line in sorted({plan.stream.worldline for plan in plans}):
+            await self.aggregates.check_in_use(asked.project, line)
         for place, plan in enumerate(plans):
             state, version = current[plan.stream]
             if expected_version is not None and version != expected_version:
@@ -173,7 +175,7 @@ class Dispatcher:
                     remediation=[Remedy("Load the newest version, look at the difference and try again.", "reload")],
                     detail={"expected": expected_version, "current": version, "id": plan.id},
                 )
-            others = await self._others(plan, asked)
+            others = await self._others(plan, asked, current)
             material = await self._material(plan, state, asked, others)
             events = list(plan.asking.decide(plan.command, state, asked._replace(place=place), *others, *material))
             after = state
@@ -198,11 +200,16 @@ class Dispatcher:
             )
         return (await self.materials.material(asked.project, pinned),)
 
-    async def _others(self, plan: _Plan, asked: Asked) -> tuple[list[Any], ...]:
+    async def _others(
+        self, plan: _Plan, asked: Asked, current: Mapping[Stream, tuple[Any, int]] | None = None
+    ) -> tuple[list[Any], ...]:
         if not (streams := plan.asking.others(plan.command, asked)):
             return ()
         states = []
         for stream in streams:
+            if current and stream in current:  # as the commands before it in the batch have left it
+                states.append(current[stream][0])
+                continue
             found = await self.aggregates.load(stream)
             if found.position == 0:  # may have come into being through another process
                 self.aggregates.forget(stream)
@@ -214,7 +221,7 @@ class Dispatcher:
         self, plans: Sequence[_Plan], loaded: dict[Stream, Loaded], decided: Sequence[_Decided], asked: Asked
     ) -> list[Commit]:
         proposed: dict[Stream, list[Proposed]] = {}
-        for place, (plan, (events, was, _, _)) in enumerate(zip(plans, decided, strict=True)):
+        for place, (plan, (events, was, *_)) in enumerate(zip(plans, decided, strict=True)):
             for offset, event in enumerate(events, start=1):
                 proposed.setdefault(plan.stream, []).append(Proposed(
                     type(event).__name__, event.SCHEMA, self.registry.encode(event),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, assert_never
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from domain.context import Context, Fields
 from domain.ids import Token
@@ -16,6 +16,33 @@ Lane = Literal["official", "vn_branch", "scratch"]
 
 LANE_COLORS: Final[dict[str, str]] = {"official": "#D4AF37", "vn_branch": "#1E6FFF", "scratch": "#7A7A7A"}
 LANE_LABELS: Final[dict[str, str]] = {"official": "Official", "vn_branch": "VN Branch", "scratch": "Scratch"}
+
+LANE_ALIASES: Final[dict[str, Lane]] = {
+    "canon": "official", "main": "official", "vn": "vn_branch", "branch": "vn_branch", "side": "vn_branch",
+    "sandbox": "scratch", "experimental": "scratch",
+}
+
+OFFICIAL_IDS: Final = frozenset({"official", "canon", "main"})
+"""A worldline of such a name is official unless somebody says otherwise."""
+
+
+def lane_named(told: Any) -> Any:
+    """The lane that a name means; what is no name of a lane comes back as it is."""
+    return LANE_ALIASES.get(told.strip().lower(), told.strip().lower()) if isinstance(told, str) else told
+
+
+NamedLane = Annotated[
+    Lane, BeforeValidator(lane_named, json_schema_input_type=Literal[
+        "official", "vn_branch", "scratch", "canon", "main", "vn", "branch", "side", "sandbox", "experimental"
+    ]),
+]
+"""A lane by its name or by another name of it."""
+
+
+def lane_of(worldline: str, lane: Lane | None) -> Lane:
+    """The lane of a new worldline: the one that was named, else what its name implies. Never that of its parent."""
+    return lane or ("official" if worldline.lower() in OFFICIAL_IDS else "vn_branch")
+
 
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Notes = Annotated[str, Field(max_length=10_000)]
@@ -47,7 +74,20 @@ class WorldlineUpdated(Event):
     metadata: dict[str, JsonValue]
 
 
-WorldlineEvent = WorldlineForked | WorldlineUpdated
+class WorldlineArchived(Event):
+    """A worldline was put away: nothing is written on it any more, and everything on it can still be read."""
+
+    worldline_id: Token
+    reason: Notes
+
+
+class WorldlineRestored(Event):
+    """A worldline that was put away is in use again, as it was."""
+
+    worldline_id: Token
+
+
+WorldlineEvent = WorldlineForked | WorldlineUpdated | WorldlineArchived | WorldlineRestored
 
 
 class Unforked(Value):
@@ -70,10 +110,32 @@ class Forked(Value):
     metadata: dict[str, JsonValue]
 
 
-WorldlineState = Annotated[Unforked | Forked, Field(discriminator="kind")]
+class Archived(Value):
+    """A worldline that was put away; it can be restored."""
+
+    kind: Literal["archived"] = "archived"
+    was: Forked
+    reason: str
 
 
-def evolve(state: Unforked | Forked, event: WorldlineEvent) -> Unforked | Forked:
+State = Unforked | Forked | Archived
+WorldlineState = Annotated[State, Field(discriminator="kind")]
+
+
+def forked(state: State) -> Forked | None:
+    """A worldline that was forked once, in use or put away."""
+    match state:
+        case Forked():
+            return state
+        case Archived():
+            return state.was
+        case Unforked():
+            return None
+        case _:
+            assert_never(state)
+
+
+def evolve(state: State, event: WorldlineEvent) -> State:
     """What an event makes of a worldline."""
     match event:
         case WorldlineForked():
@@ -81,19 +143,35 @@ def evolve(state: Unforked | Forked, event: WorldlineEvent) -> Unforked | Forked
         case WorldlineUpdated():
             assert isinstance(state, Forked), "a worldline is forked before it is updated"
             return state.model_copy(update=_described(event))
+        case WorldlineArchived():
+            assert isinstance(state, Forked), "a worldline is in use before it is put away"
+            return Archived(was=state, reason=event.reason)
+        case WorldlineRestored():
+            assert isinstance(state, Archived), "a worldline is put away before it is restored"
+            return state.was
         case _:
             assert_never(event)
 
 
 def fields(event: WorldlineEvent) -> Fields:
-    """Descriptive fields, each with its value after the event; a fork adds where it left its parent."""
-    described: dict[str, Any] = _described(event)
-    if isinstance(event, WorldlineForked):
-        described |= {"parent": event.parent, "forked_at": event.forked_at}
-    return described
+    """Descriptive fields, each with its value after the event; a fork adds where it left its parent.
+
+    ``archived`` is there, as ``{"reason"}``, while a worldline is put away.
+    """
+    match event:
+        case WorldlineForked():
+            return {**_described(event), "parent": event.parent, "forked_at": event.forked_at}
+        case WorldlineUpdated():
+            return _described(event)
+        case WorldlineArchived():
+            return {"archived": {"reason": event.reason}}
+        case WorldlineRestored():
+            return {"archived": None}
+        case _:
+            assert_never(event)
 
 
-def _described(event: WorldlineEvent) -> dict[str, Any]:
+def _described(event: WorldlineForked | WorldlineUpdated) -> dict[str, Any]:
     return {
         "label": event.label, "lane": event.lane, "pov": event.pov, "root_node": event.root_node,
         "notes": event.notes, "metadata": event.metadata,
@@ -103,7 +181,7 @@ def _described(event: WorldlineEvent) -> dict[str, Any]:
 CONTEXT = Context(
     category=CATEGORY,
     branches=False,
-    events=(WorldlineForked, WorldlineUpdated),
+    events=(WorldlineForked, WorldlineUpdated, WorldlineArchived, WorldlineRestored),
     state=WorldlineState,
     initial=Unforked(),
     evolve=evolve,

@@ -17,7 +17,8 @@ from domain.story.staging import EMPTY, Stage
 
 MIRA: dict[str, Any] = {
     "name": "Mira", "portrait": {"asset": "mira"},
-    "expressions": {"glad": {"asset": "mira-glad"}, "stern": "mira-stern"}, "poses": {"sitting": {"asset": "mira-sitting"}},
+    "expressions": {"glad": {"asset": "mira-glad"}, "stern": "mira-stern"},
+    "poses": {"sitting": {"asset": "mira-sitting"}},
 }
 CAST = {"mira": MIRA, "ivo": {"name": "Ivo"}}
 
