@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from behaviour import ASKED, given
+from pydantic import ValidationError
 from story_reading import Telling
 
-from commands.story.scene import CreateScene, EditNode
-from commands.story.worldline import ForkWorldline, UpdateWorldline
+from commands.story.scene import CreateScene, DeleteScene, EditNode
+from commands.story.worldline import ArchiveWorldline, ForkWorldline, RestoreWorldline, UpdateWorldline
 from domain.errors import Invalid, NotFound, Refused
-from domain.story.worldline import Forked, Unforked, WorldlineForked, WorldlineUpdated
+from domain.story.worldline import (
+    CONTEXT,
+    Forked,
+    Unforked,
+    WorldlineArchived,
+    WorldlineForked,
+    WorldlineRestored,
+    WorldlineUpdated,
+)
+from services.dispatcher import Dispatcher
+from services.registry import REGISTRY
 
 FORKED = WorldlineForked(
     worldline_id="dark", parent="main", forked_at=100, label="dark", lane="vn_branch", pov="narrator",
@@ -108,3 +121,149 @@ def test_worldlines_are_listed_with_main_first(tmp_path: Path) -> None:
     assert telling.look("ShowWorldline", worldline_id="main")["parent_id"] is None
     with pytest.raises(NotFound):
         telling.look("ShowWorldline", worldline_id="nowhere")
+
+
+# --- lanes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("told", "lane"), [
+    ("canon", "official"), ("Main", "official"), ("vn", "vn_branch"), ("branch", "vn_branch"), ("side", "vn_branch"),
+    ("sandbox", "scratch"), ("experimental", "scratch"), ("scratch", "scratch"),
+])
+def test_lanes_have_other_names(told: str, lane: str) -> None:
+    assert ForkWorldline.model_validate_json(json.dumps({"lane": told}), strict=True).lane == lane
+    assert UpdateWorldline.model_validate({"worldline_id": "dark", "lane": told}).lane == lane
+
+
+def test_a_lane_that_is_none_is_refused() -> None:
+    for told in ("purple", "", 7):
+        with pytest.raises(ValidationError):
+            ForkWorldline.model_validate({"lane": told})
+
+
+def test_a_lane_is_implied_by_the_id_and_never_by_the_parent() -> None:
+    for id_, lane in (("canon", "official"), ("official", "official"), ("dark", "vn_branch")):
+        (event,) = given().when(ForkWorldline(worldline_id=id_))._decide()
+        assert event.lane == lane
+    official = DARK.model_copy(update={"lane": "official"})
+    (event,) = given(others=[official]).when(ForkWorldline(worldline_id="darker", parent="dark"))._decide()
+    assert event.lane == "vn_branch"
+
+
+# --- put away and restored ----------------------------------------------------------------------------------------
+
+ARCHIVED = WorldlineArchived(worldline_id="dark", reason="told elsewhere")
+RESTORED = WorldlineRestored(worldline_id="dark")
+
+
+def test_a_worldline_is_put_away_and_comes_back_as_it_was() -> None:
+    put = ArchiveWorldline(worldline_id="dark", reason="told elsewhere")
+    given(FORKED).when(put).then(ARCHIVED).and_again_nothing()
+    given(FORKED, ARCHIVED).when(RestoreWorldline(worldline_id="dark")).then(RESTORED).and_again_nothing()
+    given(FORKED).when(RestoreWorldline(worldline_id="dark")).then_nothing()
+    assert CONTEXT.evolve(CONTEXT.evolve(CONTEXT.evolve(Unforked(), FORKED), ARCHIVED), RESTORED) == CONTEXT.evolve(
+        Unforked(), FORKED
+    )
+
+
+def test_main_always_stays_and_what_never_was_is_not_put_away() -> None:
+    given().when(ArchiveWorldline(worldline_id="main")).then_refused("main_stays", Refused)
+    given().when(RestoreWorldline(worldline_id="main")).then_nothing()
+    for command in (ArchiveWorldline(worldline_id="dark"), RestoreWorldline(worldline_id="dark")):
+        given().when(command).then_refused("unknown_worldline", NotFound)
+
+
+def test_a_worldline_that_was_put_away_is_neither_described_nor_forked_anew() -> None:
+    archived = given(FORKED, ARCHIVED)
+    archived.when(UpdateWorldline(worldline_id="dark", label="X")).then_refused("worldline_archived", Refused)
+    archived.when(ForkWorldline(worldline_id="dark")).then_refused("worldline_exists", Refused)
+
+
+def test_nothing_is_written_on_a_worldline_that_was_put_away_and_all_of_it_is_read(tmp_path: Path) -> None:
+    telling = Telling(tmp_path)
+    telling.ask(CreateScene.model_validate({"id": "s", "start": "a", "nodes": [{"id": "a", "text": "one"}]}))
+    telling.ask(ForkWorldline(worldline_id="dark"))
+    telling.ask(EditNode(scene_id="s", node_id="a", text="two"), worldline="dark")
+    telling.ask(ArchiveWorldline(worldline_id="dark"))
+    head = telling.head
+    for command in (EditNode(scene_id="s", node_id="a", text="three"), DeleteScene(scene_id="s")):
+        with pytest.raises(Refused) as caught:
+            telling.ask(command, worldline="dark")
+        assert caught.value.code == "worldline_archived"
+    assert telling.head == head
+    assert telling.look("ShowNode", scene_id="s", node_id="a", worldline="dark")["node"]["text"] == "two"
+    telling.ask(ForkWorldline(worldline_id="darker", parent="dark"))
+    telling.ask(EditNode(scene_id="s", node_id="a", text="four"), worldline="darker")
+    assert telling.look("ShowNode", scene_id="s", node_id="a", worldline="darker")["node"]["text"] == "four"
+    telling.ask(RestoreWorldline(worldline_id="dark"))
+    telling.ask(EditNode(scene_id="s", node_id="a", text="five"), worldline="dark")
+
+
+def test_another_process_hears_that_a_worldline_was_put_away(tmp_path: Path) -> None:
+    telling = Telling(tmp_path)
+    telling.ask(ForkWorldline(worldline_id="dark"))
+    create = CreateScene.model_validate({"id": "s", "start": "a", "nodes": [{"id": "a"}]})
+    telling.ask(create, worldline="dark")
+    other = Dispatcher(telling.log, REGISTRY)
+
+    async def elsewhere() -> None:
+        await other.ask(ArchiveWorldline(worldline_id="dark"), telling.asked())
+        late = Dispatcher(telling.log, REGISTRY)
+        with pytest.raises(Refused):
+            await late.ask(EditNode(scene_id="s", node_id="a", text="x"), telling.asked("dark"))
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                await telling.ask_later(EditNode(scene_id="s", node_id="a", text=f"{telling.head}"), worldline="dark")
+            except Refused:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("it was never heard of")
+
+    asyncio.run(elsewhere())
+
+
+def test_a_command_that_was_accepted_before_gets_its_first_answer_again(tmp_path: Path) -> None:
+    telling = Telling(tmp_path)
+    telling.ask(ForkWorldline(worldline_id="dark"))
+    create = CreateScene.model_validate({"id": "s", "start": "a", "nodes": [{"id": "a"}]})
+    asked = telling.asked("dark")
+
+    async def again() -> None:
+        first = await telling.dispatcher.ask(create, asked)
+        await telling.dispatcher.ask(ArchiveWorldline(worldline_id="dark"), telling.asked())
+        repeated = await telling.dispatcher.ask(create, asked)
+        assert (repeated.repeated, repeated.position) == (True, first.position)
+
+    asyncio.run(again())
+
+
+def test_lists_hide_what_was_put_away(tmp_path: Path) -> None:
+    telling = Telling(tmp_path)
+    for id_ in ("dark", "bright"):
+        telling.ask(ForkWorldline(worldline_id=id_))
+    telling.ask(ForkWorldline(worldline_id="darker", parent="dark"))
+    telling.ask(ArchiveWorldline(worldline_id="dark", reason="enough"))
+    assert [one["id"] for one in telling.look("ListWorldlines")["items"]] == ["main", "bright", "darker"]
+    away = telling.look("ListWorldlines", archived=True)["items"]
+    assert [(one["id"], one["archived"], one["reason"]) for one in away] == [("dark", True, "enough")]
+    assert telling.look("ShowWorldline", worldline_id="dark")["archived"]
+    assert [one["id"] for one in telling.look("ListWorldlines", parent="dark")["items"]] == ["darker"]
+
+
+# --- metadata -----------------------------------------------------------------------------------------------------
+
+
+def test_metadata_is_told_as_a_delta_over_the_parent_as_it_was(tmp_path: Path) -> None:
+    telling = Telling(tmp_path)
+    telling.ask(ForkWorldline(worldline_id="dark", lane="official", metadata={"theme": "noir", "season": 1}))
+    telling.ask(ForkWorldline(
+        worldline_id="darker", parent="dark", metadata={"theme": "noir", "season": 2, "snapshots": [1]}
+    ))
+    telling.ask(UpdateWorldline(worldline_id="dark", metadata={"theme": "spring", "season": 1}))
+    shown = telling.look("ShowWorldline", worldline_id="darker")
+    assert shown["delta"] == {"base": "dark", "schema": "v1", "metadata": {"season": 2}}
+    assert shown["effective_metadata"] == {"theme": "noir", "season": 2, "snapshots": [1]}
+    assert shown["lane"] == "vn_branch"
+    assert telling.look("ShowWorldline", worldline_id="dark")["delta"]["metadata"] == {"theme": "spring", "season": 1}
+    assert telling.look("ShowWorldline", worldline_id="main")["delta"] is None
