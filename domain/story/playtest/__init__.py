@@ -1,0 +1,1 @@
+"""Playing every path of a story, and counting what was met."""
