@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from any_directives import any_directives
 from hypothesis import strategies as st
+
+from tests.any_directives import any_directives
 
 Json = Any
 
