@@ -146,14 +146,15 @@ def add(declared: Authored, collection: Collection, command: Any, state: State, 
     """Nothing when the same item is there already."""
     document, id_, known = _list(declared, collection, command, state)
     item = command.model_dump(mode="json", exclude_unset=True)[collection.noun]
-    if item["id"] in known:
-        if same_json(known[item["id"]]["item"], item):
+    key = item[collection.identity]
+    if key in known:
+        if same_json(known[key]["item"], item):
             return []
-        raise item_exists(declared, collection, id_, item["id"])
+        raise item_exists(declared, collection, id_, key)
     index = _index(declared, collection, id_, list(known), command)
     places: list[Place | None] = [place_of(one) for one in known.values()]
-    return changed(declared, id_, document, _placed(collection, known, {item["id"]: item}, [
-        *list(known)[:index], item["id"], *list(known)[index:],
+    return changed(declared, id_, document, _placed(collection, known, {key: item}, [
+        *list(known)[:index], key, *list(known)[index:],
     ], [*places[:index], None, *places[index:]]))
 
 

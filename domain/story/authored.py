@@ -35,6 +35,9 @@ DOCUMENT_BYTES: Final = 8 * 2**20
 
 JsonObject = dict[str, JsonValue]
 
+Wrong = dict[str, str]
+"""One thing that is wrong about a document: ``{"path", "message", "code"}``."""
+
 
 def _key(text: str) -> str:
     if text != text.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
@@ -140,13 +143,14 @@ class Collection:
     """Items of a document that are stored one by one: a map by key, or (``ordered``) a list of objects with an ``id``.
 
     ``noun`` names one item in commands and messages. An item of a map is stored as it is, one of a list as
-    ``{"item", "place"}``.
+    ``{"item", "place"}``, under what its field ``identity`` says.
     """
 
     name: str
     noun: str
     ordered: bool = False
     limit: int = ITEMS_LIMIT
+    identity: str = "id"
 
 
 def always_empty(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -154,12 +158,17 @@ def always_empty(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def nothing_wrong(document: Mapping[str, Any]) -> Sequence[Wrong]:
+    """For documents without rules beyond their model."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Authored:
     """One kind of authored document.
 
     ``document`` is the closed model of a document without its id; its fields that are not ``collections`` are the
-    header. Rules across fields are its validators. ``name`` and ``plural`` stand in the names of commands and views
+    header. ``rules(document)`` says what else is wrong about one that fits the model. ``name`` and ``plural`` stand in the names of commands and views
     (``CreateWorld``, ``ListWorlds``); ``id_field`` is the field of events and commands that holds the document's id.
     ``summary(document)`` is what lists show, and ``searched`` names the texts in it that a search looks at.
     ``hidden`` are stored fields that the document does not show. A context with events of its own names them in
@@ -178,6 +187,7 @@ class Authored:
     collections: tuple[Collection, ...] = ()
     summary: Callable[[Mapping[str, Any]], Mapping[str, Any]] = always_empty
     searched: tuple[str, ...] = ()
+    rules: Callable[[Mapping[str, Any]], Sequence[Wrong]] = nothing_wrong
     hidden: frozenset[str] = frozenset()
     more_events: tuple[type[Event], ...] = ()
     fields: Callable[[Any], Fields] = fields

@@ -22,6 +22,7 @@ from domain.story.authored import (
     State,
     Unwritten,
     Written,
+    Wrong,
     after,
     document_from,
     held,
@@ -43,9 +44,6 @@ PLACE_LIMIT: Final = 2**53
 """Integers of a place lie between this and its negative."""
 
 _KEY: Final = TypeAdapter(Key)
-
-Wrong = dict[str, str]
-"""One thing that is wrong: ``{"path", "message", "code"}``."""
 
 
 def written_by(declared: Authored) -> Write:
@@ -140,17 +138,20 @@ def listed(collection: Collection, before: Mapping[str, Any], items: Sequence[Ma
     first: dict[str, int] = {}
     wrong = []
     for index, item in enumerate(items):
-        if first.setdefault(item["id"], index) != index:
-            message = f"Id {item['id']!r} is used by {collection.name}/{first[item['id']]} already."
-            wrong.append({"path": f"{collection.name}/{index}/id", "message": message, "code": "duplicate_id"})
+        key = item[collection.identity]
+        if first.setdefault(key, index) != index:
+            message = f"{key!r} is used by {collection.name}/{first[key]} already."
+            path = f"{collection.name}/{index}/{collection.identity}"
+            wrong.append({"path": path, "message": message, "code": "duplicate_id"})
     if wrong:
         raise invalid(collection.noun, wrong)
     known = keyed(before, collection)
-    places = arranged([place_of(known[item["id"]]) if item["id"] in known else None for item in items])
+    keys = list(first)
+    places = arranged([place_of(known[key]) if key in known else None for key in keys])
     gone = {path_of(collection, key): None for key in known if key not in first}
     return gone | {
-        path_of(collection, item["id"]): {"item": dict(item), "place": list(place)}
-        for item, place in zip(items, places, strict=True)
+        path_of(collection, key): {"item": dict(item), "place": list(place)}
+        for key, item, place in zip(keys, items, places, strict=True)
     }
 
 
@@ -165,9 +166,12 @@ def must_fit(declared: Authored, stored: Mapping[str, Any], named: Mapping[str, 
     wrong = _paths(declared, named)
     if not wrong:
         try:
-            declared.document.model_validate_json(to_json(document_from(declared, stored)), strict=True)
+            document = document_from(declared, stored)
+            declared.document.model_validate_json(to_json(document), strict=True)
         except ValidationError as error:
             wrong = [_told(one) for one in error.errors(include_url=False, include_context=False, include_input=False)]
+        else:
+            wrong = [*declared.rules(document)]
     for collection in () if wrong else declared.collections:
         if sum(path.startswith(collection.name + "/") for path in stored) > collection.limit:
             message = f"There is room for {collection.limit} items."
@@ -217,7 +221,7 @@ def _item(collection: Collection, key: str, value: Any) -> str | None:
         type(one) is int and abs(one) < PLACE_LIMIT for one in place
     ):
         return "Its place is a short list of integers."
-    return None if value["item"].get("id") == key else "Its id and its key differ."
+    return None if value["item"].get(collection.identity) == key else "Its id and its key differ."
 
 
 def invalid(kind: str, wrong: Sequence[Wrong]) -> Invalid:
