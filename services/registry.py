@@ -13,14 +13,26 @@ from pydantic import TypeAdapter, ValidationError
 
 import commands.operations.ledger
 import commands.story.character
+import commands.story.playthrough
+import commands.story.pov
+import commands.story.save
 import commands.story.scene
+import commands.story.snapshot
+import commands.story.template
+import commands.story.timeline
 import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
 import commands.trust.policy
 import domain.operations.ledger
 import domain.story.character
+import domain.story.playthrough
+import domain.story.pov
+import domain.story.save
 import domain.story.scene
+import domain.story.snapshot
+import domain.story.template
+import domain.story.timeline
 import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
@@ -31,7 +43,13 @@ import projections.boards.timeline
 import projections.operations.ledger
 import projections.operations.telemetry
 import projections.story.character
+import projections.story.playthrough
+import projections.story.pov
+import projections.story.save
 import projections.story.scene
+import projections.story.snapshot
+import projections.story.template
+import projections.story.timeline
 import projections.story.world
 import projections.story.worldline
 import projections.studio.asset
@@ -47,9 +65,15 @@ from projections.reading import View
 
 CONTEXTS: Final = (
     (domain.story.worldline, commands.story.worldline, projections.story.worldline),
+    (domain.story.pov, commands.story.pov, projections.story.pov),
+    (domain.story.snapshot, commands.story.snapshot, projections.story.snapshot),
     (domain.story.scene, commands.story.scene, projections.story.scene),
     (domain.story.character, commands.story.character, projections.story.character),
+    (domain.story.timeline, commands.story.timeline, projections.story.timeline),
+    (domain.story.template, commands.story.template, projections.story.template),
     (domain.story.world, commands.story.world, projections.story.world),
+    (domain.story.playthrough, commands.story.playthrough, projections.story.playthrough),
+    (domain.story.save, commands.story.save, projections.story.save),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),

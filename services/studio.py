@@ -20,6 +20,7 @@ from domain.ids import MAIN, derived_id
 from domain.ports import Blobs, Log, ReadModels
 from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
+from services.pinning import PinnedStories
 from services.registry import Registry
 from services.settings import Settings
 from services.stories import Stories
@@ -75,6 +76,7 @@ class Studio:
 
     def __post_init__(self) -> None:
         self.stories = Stories(self)
+        self.dispatcher.materials = PinnedStories(self.stories)
 
     async def ask(
         self, command: Command, asker: Asker, *, project: str, worldline: str = MAIN,
