@@ -60,16 +60,30 @@ def every(
     }
 
 
+def present(
+    reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str]
+) -> set[str]:
+    """Those of the named documents that are there, and not deleted, along a lineage."""
+    found: dict[str, bool] = {}
+    for row in held(reader, chain, project, category, ids, field=SUMMARY):
+        found[row["id"]] = row["value"] is not None
+    return {id_ for id_, alive in found.items() if alive}
+
+
 def held(
     reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str] | None = None, *,
-    page: int = PAGE,
+    field: str | None = None, page: int = PAGE,
 ) -> Iterator[Row]:
-    """The rows that hold along a lineage, farthest worldline first, so that what comes later overrides."""
+    """The rows that hold along a lineage, farthest worldline first, so that what comes later overrides.
+
+    ``field`` narrows it to one field of each document.
+    """
+    one_field = [Where("field", "=", field)] if field is not None else []
     for reach in reversed(chain):
         for names in _portions(ids):
             where = [
                 Where("project", "=", project), Where("worldline", "=", reach.worldline),
-                Where("category", "=", category), *names,
+                Where("category", "=", category), *names, *one_field,
                 Where("valid_from", "<=", reach.upto), Where("valid_to", ">", reach.upto),
             ]
             after: list[Any] = []
