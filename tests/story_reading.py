@@ -16,7 +16,7 @@ from projections.reading import Query
 from services.dispatcher import Dispatcher, Receipt
 from services.registry import REGISTRY
 
-READ = ("documents", "worldlines", "timeline", "appearances")
+READ = ("documents", "worldlines", "timeline", "appearances", "pov", "snapshots")
 
 
 class Telling:
@@ -58,7 +58,7 @@ class Telling:
         aggregates = Dispatcher(self.log, REGISTRY).aggregates
         return asyncio.run(aggregates.load(stream) if at is None else aggregates.load_at(stream, at)).state
 
-    def look(self, view: str, **query: Any) -> Any:
+    def look(self, view: str, /, **query: Any) -> Any:
         """A view's answer, after it has counted everything."""
         self.count()
         found = REGISTRY.views[view]
