@@ -211,7 +211,8 @@ class Dispatcher:
                 states.append(current[stream][0])
                 continue
             found = await self.aggregates.load(stream)
-            if found.position == 0:  # may have come into being through another process
+            newest = await self.log.last(stream)
+            if (newest.position if newest else 0) != found.position:  # moved on through another process
                 self.aggregates.forget(stream)
                 found = await self.aggregates.load(stream)
             states.append(found.state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from commands.declaration import Asking
-from commands.story import scene_choices, scene_documents, scene_nodes
+from commands.story import scene_choices, scene_documents, scene_nodes, scene_templates
 from commands.story.scene_choices import AddChoice, EditChoice, MoveChoice, RemoveChoice
 from commands.story.scene_documents import (
     CreateScene,
@@ -15,11 +15,12 @@ from commands.story.scene_documents import (
     SetSceneVariables,
 )
 from commands.story.scene_nodes import AddNode, EditNode, MoveNode, RemoveNode, RenameNode, ReorderNodes
+from commands.story.scene_templates import CreateSceneFromTemplate
 
 __all__ = [
-    "AddChoice", "AddNode", "CreateScene", "DeleteScene", "EditChoice", "EditNode", "EditScene", "MoveChoice",
-    "MoveNode", "RemoveChoice", "RemoveNode", "RenameNode", "RenameScene", "ReorderNodes", "ReplaceScene",
-    "RestoreScene", "SetSceneVariables",
+    "AddChoice", "AddNode", "CreateScene", "CreateSceneFromTemplate", "DeleteScene", "EditChoice", "EditNode",
+    "EditScene", "MoveChoice", "MoveNode", "RemoveChoice", "RemoveNode", "RenameNode", "RenameScene", "ReorderNodes",
+    "ReplaceScene", "RestoreScene", "SetSceneVariables",
 ]
 
 _SCOPE = "scene:write"
@@ -30,6 +31,8 @@ _CHOICE = _NODE + "/choices/{choice_id}"
 COMMANDS = (
     Asking(CreateScene, scene_documents.create, "id", _SCOPE, "POST /api/scenes", creates=True,
            told=scene_documents.created_warnings),
+    Asking(CreateSceneFromTemplate, scene_templates.create, "id", _SCOPE, "POST /api/templates/{template_id}/scenes",
+           creates=True, others=scene_templates.templates, told=scene_templates.told),
     Asking(ReplaceScene, scene_documents.replace, "scene_id", _SCOPE, f"PUT {_SCENE}"),
     Asking(EditScene, scene_documents.edit, "scene_id", _SCOPE, f"PATCH {_SCENE}"),
     Asking(RenameScene, scene_documents.rename, "scene_id", _SCOPE, f"POST {_SCENE}/rename"),
