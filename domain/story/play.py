@@ -330,15 +330,15 @@ def content_digest(story: Story) -> str:
 
 def trace_digest(steps: Sequence[Mapping[str, Any]]) -> str:
     """The digest of a trace: the same wherever it is stored, or whether it is."""
-    return digest(_exact({"schema": "comfyvn.trace.v1", "steps": steps}))
+    return digest(exact({"schema": "comfyvn.trace.v1", "steps": steps}))
 
 
-def _exact(value: Any) -> Any:
+def exact(value: Any) -> Any:
     """The same JSON with whole numbers as text where not every reader of JSON can hold them."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > EXACT:
         return str(value)
     if isinstance(value, Mapping):
-        return {name: _exact(one) for name, one in value.items()}
+        return {name: exact(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_exact(one) for one in value]
+        return [exact(one) for one in value]
     return value
