@@ -50,7 +50,7 @@ class Counted:
     stuck: dict[int, list[int]] = field(default_factory=dict)
 
 
-def _add(sums: dict[int, list[int]], key: int, hits: int, first: int) -> None:
+def add(sums: dict[int, list[int]], key: int, hits: int, first: int) -> None:
     known = sums.get(key)
     if known is None:
         sums[key] = [hits, first]
@@ -213,7 +213,7 @@ class Explored:
         index, dice = fallen(Dice(0, before, 0), met.sums)
         chosen = met.edges[index]
         way = self.machine.survey.first_way[place] + chosen.position
-        _add(self.counted.taken, way, 1, number)
+        add(self.counted.taken, way, 1, number)
         return state ^ (before ^ dice.value) << shift, (chosen,)
 
     def sum_up(self) -> None:
@@ -231,22 +231,22 @@ class Explored:
         counted, first_way = self.counted, self.machine.survey.first_way[place]
         if not met.hits:
             return
-        _add(counted.places, place, met.hits, met.first)
+        add(counted.places, place, met.hits, met.first)
         for edge in met.edges:
             if edge.position != ONWARD:
-                _add(counted.offered, first_way + edge.position, met.hits, met.first)
+                add(counted.offered, first_way + edge.position, met.hits, met.first)
                 if not met.sums:
-                    _add(counted.taken, first_way + edge.position, met.hits, met.first)
+                    add(counted.taken, first_way + edge.position, met.hits, met.first)
         if met.over:
-            _add(counted.over, place, met.hits, met.first)
+            add(counted.over, place, met.hits, met.first)
         if not met.edges or met.edges[0].position == ONWARD:
-            _add(counted.stuck, place, met.hits, met.first)
+            add(counted.stuck, place, met.hits, met.first)
         self._sum_rules(met)
 
     def _sum_rules(self, met: Met) -> None:
         if not met.hits:
             return
         for rule, held in met.outcomes:
-            _add(self.counted.held if held else self.counted.failed, rule, met.hits, met.first)
+            add(self.counted.held if held else self.counted.failed, rule, met.hits, met.first)
         for rule in met.missing:
-            _add(self.counted.missing, rule, met.hits, met.first)
+            add(self.counted.missing, rule, met.hits, met.first)
