@@ -56,8 +56,8 @@ from domain.story.playthrough import (
     Unstarted,
     behind,
 )
-from domain.story.playthrough_values import LARGEST_COURSE, How, Pin, Rolled, Scope, Standing, Step, cut, differences
-from domain.story.retracing import at_of, begun_at, moment_of, retraced, standing_of
+from domain.story.playthrough_values import LARGEST_COURSE, Pin, Scope, Standing, Step, cut, differences
+from domain.story.retracing import at_of, begun_at, moment_of, retraced, standing_of, step_of, way_of
 from domain.story.save import Empty, Filled
 from domain.story.variable_tree import change, changed
 
@@ -171,7 +171,7 @@ def choose(
     after = follow(story, at, choice)
     standing = standing_of(story, after, playing.standing.step + 1)
     events: list[PlaythroughEvent] = [ChoiceMade(
-        playthrough_id=command.playthrough_id, step=_step("chosen", choice.id, at, after), standing=standing,
+        playthrough_id=command.playthrough_id, step=step_of("chosen", choice.id, at, after), standing=standing,
     )]
     if command.go_on:
         more, standing = _gone_on(command.playthrough_id, playing, story, after, standing.step, STEPS_LIMIT, standing)
@@ -189,8 +189,7 @@ def _gone_on(
     room = STEPS_BYTES
     for index, (here, choice) in enumerate(met):
         there = met[index + 1][0] if index + 1 < len(met) else after
-        how: How = "entered" if choice is None else "drawn" if story.node(here).manner == "chance" else "continued"
-        one = _step(how, choice.id if choice else None, here, there)
+        one = step_of(way_of(story, here, choice), choice.id if choice else None, here, there)
         gone.append(one)
         room -= 200 + (json_size(one.changed) if one.changed else 0)
         if room <= 0:
@@ -201,14 +200,6 @@ def _gone_on(
     standing = standing_of(story, after, step + len(gone))
     advanced = StoryAdvanced(playthrough_id=id_, steps=tuple(gone), standing=standing)
     return [advanced, *_ended(id_, None, standing)], standing
-
-
-def _step(how: How, choice: str | None, before: At, after: At) -> Step:
-    changed_, removed = differences(before.variables, after.variables)
-    return Step(
-        how=how, choice=choice, entry=after.entry, scene=after.scene, node=after.node,
-        dice=Rolled.of(after.dice) if after.dice != before.dice else None, changed=changed_, removed=removed,
-    )
 
 
 def _ended(id_: str, before: Standing | None, after: Standing) -> list[PlaythroughEvent]:

@@ -12,7 +12,8 @@ from domain.errors import Refused, Remedy
 from domain.story.knowledge import masked_node
 from domain.story.play import At, Station, Story, begun, chosen, coming, named_way, run, settled, ways
 from domain.story.playthrough import Playing
-from domain.story.playthrough_values import Move, Origin, Rolled, Standing, applied
+from domain.story.playthrough_values import How, Move, Origin, Rolled, Standing, Step, applied, differences
+from domain.story.program import Choice
 from domain.story.scene_rules import address
 
 
@@ -31,6 +32,23 @@ def standing_of(story: Story, at: At, step: int) -> Standing:
     return Standing(
         step=step, entry=at.entry, scene=at.scene, node=at.node, pov=at.pov, dice=Rolled.of(at.dice), next=next_,
         offered=offered,
+    )
+
+
+def way_of(story: Story, at: At, choice: Choice | None) -> How:
+    """How a moment was left that needed nobody."""
+    if choice is None:
+        return "entered"
+    return "drawn" if story.node(at).manner == "chance" else "continued"
+
+
+def step_of(how: How, choice: str | None, before: At, after: At) -> Step:
+    """What is kept of a step."""
+    changed, removed = differences(before.variables, after.variables)
+    dice = Rolled.of(after.dice) if after.dice != before.dice else None
+    return Step(
+        how=how, choice=choice, entry=after.entry, scene=after.scene, node=after.node, dice=dice, changed=changed,
+        removed=removed,
     )
 
 
