@@ -1,0 +1,1 @@
+"""A story as a Ren'Py 8 game: pure text from pure content, the same bytes for the same story."""
