@@ -51,7 +51,10 @@ from gateways.http.problems import (
     unknown_command,
     unknown_path,
 )
+from gateways.http.replays import replay_doors
 from gateways.http.routing import Door, Doors
+from gateways.http.saves import save_doors
+from gateways.http.scenario import scenario_doors
 from gateways.http.sse import stream_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
@@ -108,6 +111,9 @@ class StudioApp(FastAPI):
             *command_doors(studio, self.state.locations, self.metrics),
             *view_doors(studio, hub, live_figures(studio, self.pulse, self.metrics)),
             *log_doors(studio),
+            *scenario_doors(),
+            *save_doors(studio, self.metrics),
+            *replay_doors(studio),
             *stream_doors(studio, hub, self.metrics),
             *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),
         ])
