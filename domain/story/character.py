@@ -1,5 +1,8 @@
-"""Characters: what can have happened to one. They are written by hand, or come in from a card, or first one and then
-the other; a card is kept whole, also what nobody here understands."""
+"""Characters: what can have happened to one.
+
+They are written by hand, or come in from a card, or first one and then the other. A card is kept whole, also what
+nobody here understands.
+"""
 
 from __future__ import annotations
 
