@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= data
+SEED ?= 1
+STORIES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench lock clean
+.PHONY: help setup demo serve test test-renpy check bench lock clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +30,9 @@ serve: $(STAMP) ## Start the backend on the data folder (DATA=…)
 
 test: $(STAMP) ## The whole test suite, on real servers
 	$(BIN)/python -m pytest
+
+test-renpy: $(STAMP) ## Exported games against the real Ren'Py (SEED=1 STORIES=200)
+	$(BIN)/python -m tests.renpy --seed $(SEED) --stories $(STORIES)
 
 check: $(STAMP) ## Style, types and architecture
 	$(BIN)/ruff check .
