@@ -15,6 +15,7 @@ from gateways import (
     cli_play,
     cli_processes,
     cli_projections,
+    cli_replay,
     cli_serve,
     cli_token,
     cli_worldline,
@@ -33,6 +34,7 @@ app.command()(cli_demo.demo)
 app.command()(cli_serve.serve)
 app.command()(cli_serve.work)
 app.command()(cli_doctor.doctor)
+app.command()(cli_replay.replay)
 app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_processes.app, name="processes")
