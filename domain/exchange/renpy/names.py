@@ -124,6 +124,8 @@ class Names:
             return ""
         if id_ in BACKDROP:
             return "bg"
+        if id_ in self._people and not any(one[0] == id_ for one in self.told.faces):
+            return None  # somebody of the project whom no cue ever shows
         for known in (self._people, self._props, self._overlays):
             if id_ in known:
                 return known[id_]
