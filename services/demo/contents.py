@@ -28,6 +28,12 @@ def told(name: str) -> dict[str, Any]:
     return found
 
 
+def lore(name: str) -> dict[str, Any]:
+    """One of the files about the world, its people and the order of its scenes."""
+    found: dict[str, Any] = orjson.loads((HERE / "lore" / f"{name}.json").read_bytes())
+    return found
+
+
 def art() -> list[Path]:
     """Every picture and sound, by name."""
     return sorted(path for path in ART.iterdir() if path.suffix in KINDS)
