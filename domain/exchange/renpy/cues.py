@@ -79,7 +79,12 @@ class Cues:
         match one["kind"]:
             case "background":
                 name = self.names.background(one.get("asset"))
-                yield f"show {name} zorder {ZORDERS['background']}" if name else "hide bg"
+                if name:
+                    yield f"show {name} zorder {ZORDERS['background']}"
+                elif self.names.told.backgrounds:
+                    yield "hide bg"
+                else:
+                    yield "# nothing to clear: no background is ever shown"
             case "portrait":
                 yield from self._portrait(one)
             case "expression" | "pose" as kind:

@@ -123,7 +123,7 @@ class Names:
         if id_ in CAMERA:
             return ""
         if id_ in BACKDROP:
-            return "bg"
+            return "bg" if self.told.backgrounds else None
         if id_ in self._people and not any(one[0] == id_ for one in self.told.faces):
             return None  # somebody of the project whom no cue ever shows
         for known in (self._people, self._props, self._overlays):

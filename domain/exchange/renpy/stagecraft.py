@@ -56,6 +56,6 @@ init -90 python:
                 break
 
 screen vn_advance(seconds):
-    timer seconds action [Hide("vn_advance"), QueueEvent("dismiss")]
+    timer max(seconds, 0.01) action [Hide("vn_advance"), QueueEvent("dismiss")]
 '''
 """``game/comfyvn_presentation.rpy``."""
