@@ -20,6 +20,7 @@ import commands.story.scene
 import commands.story.snapshot
 import commands.story.template
 import commands.story.timeline
+import commands.story.variables
 import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
@@ -33,13 +34,20 @@ import domain.story.scene
 import domain.story.snapshot
 import domain.story.template
 import domain.story.timeline
+import domain.story.variables
 import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
 import domain.trust.policy
+import projections.boards.points_of_view
+import projections.boards.presentation
 import projections.boards.project
 import projections.boards.registry
 import projections.boards.timeline
+import projections.boards.timeline_overlay
+import projections.boards.variable_uses
+import projections.boards.variables
+import projections.boards.worldline_bio
 import projections.operations.ledger
 import projections.operations.telemetry
 import projections.story.character
@@ -70,6 +78,7 @@ CONTEXTS: Final = (
     (domain.story.scene, commands.story.scene, projections.story.scene),
     (domain.story.character, commands.story.character, projections.story.character),
     (domain.story.timeline, commands.story.timeline, projections.story.timeline),
+    (domain.story.variables, commands.story.variables, None),
     (domain.story.template, commands.story.template, projections.story.template),
     (domain.story.world, commands.story.world, projections.story.world),
     (domain.story.playthrough, commands.story.playthrough, projections.story.playthrough),
@@ -84,6 +93,10 @@ CONTEXTS: Final = (
 
 BOARDS: Final[tuple[ModuleType, ...]] = (
     projections.boards.timeline, projections.boards.project, projections.boards.registry,
+    projections.boards.variables,
+    projections.boards.variable_uses,
+    projections.boards.presentation, projections.boards.points_of_view, projections.boards.timeline_overlay,
+    projections.boards.worldline_bio,
 )
 """Views across contexts: modules with ``PROJECTIONS`` and ``VIEWS``."""
 

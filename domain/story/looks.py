@@ -17,8 +17,8 @@ def look(character: Mapping[str, Any], expression: str | None, pose: str | None)
     """What shows a character: its expression (that of the pose, where there is one), else its pose, else its portrait.
 
     ``character`` is a character's document, or its fields by path. Expressions and poses are maps by name, or lists of
-    objects with a ``name`` or ``id``; each is an asset's id or an object with an ``asset``, and an expression may say
-    which ``pose`` it belongs to, or hold ``poses`` of its own.
+    objects with a ``name`` or ``id``; each is an asset's id or an object with an ``asset`` (else a ``path``), and an
+    expression may say which ``pose`` it belongs to, or hold ``poses`` of its own.
     """
     if expression is not None:
         found = [one for name, one in _named(character, "expressions") if name == expression]
@@ -74,5 +74,5 @@ def _items(told: Any) -> Iterator[tuple[str, Any]]:
 
 def _asset(told: Any) -> str | None:
     if isinstance(told, Mapping):
-        told = told.get("asset")
+        told = told.get("asset") or told.get("path")
     return told if isinstance(told, str) and told else None

@@ -42,6 +42,7 @@ from gateways.http.hub import Hub
 from gateways.http.live import live_figures
 from gateways.http.log import log_doors
 from gateways.http.metrics import Metrics
+from gateways.http.posed import posed_doors
 from gateways.http.problems import (
     Reply,
     broken,
@@ -56,6 +57,7 @@ from gateways.http.routing import Door, Doors
 from gateways.http.saves import save_doors
 from gateways.http.scenario import scenario_doors
 from gateways.http.sse import stream_doors
+from gateways.http.switching import switching_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from services.studio import Studio
@@ -110,6 +112,8 @@ class StudioApp(FastAPI):
             Door("GET", "/asyncapi.json", answer=self._asyncapi, open=True),
             *command_doors(studio, self.state.locations, self.metrics),
             *view_doors(studio, hub, live_figures(studio, self.pulse, self.metrics)),
+            *posed_doors(studio, hub),
+            *switching_doors(studio, self.metrics),
             *log_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),

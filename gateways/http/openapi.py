@@ -158,6 +158,13 @@ def query_parameters(query: type[Query], path: str) -> list[Schema]:
     return found
 
 
+def inlined(query: type[Query]) -> Schema:
+    """The schema of a question as one piece."""
+    schema = query.model_json_schema()
+    told: Schema = _inlined({name: one for name, one in schema.items() if name != "$defs"}, schema.get("$defs", {}))
+    return told
+
+
 def _path_names(path: str) -> list[str]:
     return [segment[1:-1] for segment in path.split("/") if segment.startswith("{")]
 

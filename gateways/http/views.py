@@ -70,7 +70,7 @@ def _shown(studio: Studio, hub: Hub, view: View, live: Callable[[], Awaitable[An
     async def answer(visit: Visit) -> Reply:
         query = read_query(view.query, lists, visit.parameters(), visit.path)
         query = _allowed(visit.grant, view, query)
-        query = await _reachable(studio, hub, query)
+        query = await reachable(studio, hub, query)
         seen = await studio.look_closely(view, query)
         told = seen.answer
         if live is not None:
@@ -101,7 +101,7 @@ def _allowed(grant: Pass, view: View, query: Query) -> Query:
     return query if query.among else query.model_copy(update={"among": grant.reach(view.scope)})
 
 
-async def _reachable(studio: Studio, hub: Hub, query: Query) -> Query:
+async def reachable(studio: Studio, hub: Hub, query: Query) -> Query:
     """The question, once it is sure that its positions have happened: nobody waits for what may never come.
 
     A question about a position also waits until the view has counted it; else the answer could still change.

@@ -31,7 +31,10 @@ WORLDLINES = Table(
         "archived": "bool", "reason": "text", "version": "int", "created_at": "text", "updated_at": "text",
     },
     key=("project", "worldline_id"),
-    indexes=(("project", "archived", "worldline_id"), ("project", "parent", "worldline_id")),
+    indexes=(
+        ("project", "archived", "worldline_id"), ("project", "parent", "worldline_id"),
+        ("project", "archived", "lane", "worldline_id"),
+    ),
 )
 
 DELTA_SCHEMA: Final = "v1"
