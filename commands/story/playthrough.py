@@ -59,7 +59,7 @@ from domain.story.playthrough import (
 from domain.story.playthrough_values import LARGEST_COURSE, Pin, Scope, Standing, Step, cut, differences
 from domain.story.retracing import at_of, begun_at, moment_of, retraced, standing_of, step_of, way_of
 from domain.story.save import Empty, Filled
-from domain.story.variable_tree import change, changed
+from domain.story.variable_tree import MISSING, change, changed, found
 
 STEPS_BYTES: Final = 256 * 1024
 """Roughly the most bytes of the steps of one event; a long way is gone in several commands."""
@@ -269,7 +269,19 @@ def reset_variables(
         kept = {name: value for name, value in playing.variables.items() if name in own}
         first = {**story.variables, **playing.given}
         after = {**{name: value for name, value in first.items() if name not in own}, **kept}
+    if command.names is not None:
+        after = _only(command.names, playing.variables, after)
     return _from_outside(command, playing, story, after, command.scope, reset=True)
+
+
+def _only(names: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """``before``, in which the named variables are as they are in ``after``."""
+    to = {name: found(after, name.split(".")) for name in names}
+    actions = [
+        {"type": "clear", "key": name} if value is MISSING else {"type": "set", "key": name, "value": value}
+        for name, value in to.items()
+    ]
+    return changed(dict(before), [change(one) for one in actions])
 
 
 def _from_outside(

@@ -81,9 +81,11 @@ class SetPlaythroughVariables(OfPlaythrough):
 
 
 class ResetPlaythroughVariables(OfPlaythrough):
-    """Put variables of one scope back to what they were at the beginning: of the play, or of the scene."""
+    """Put variables of one scope, all or those named, back to what they were at the beginning: of the play, or of the
+    scene."""
 
     scope: Scope
+    names: tuple[Path, ...] | None = Field(default=None, max_length=1000)
 
 
 class LoadSlot(OfPlaythrough):

@@ -58,6 +58,7 @@ from gateways.http.saves import save_doors
 from gateways.http.scenario import scenario_doors
 from gateways.http.sse import stream_doors
 from gateways.http.switching import switching_doors
+from gateways.http.variables import variable_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from services.studio import Studio
@@ -114,6 +115,7 @@ class StudioApp(FastAPI):
             *view_doors(studio, hub, live_figures(studio, self.pulse, self.metrics)),
             *posed_doors(studio, hub),
             *switching_doors(studio, self.metrics),
+            *variable_doors(studio, self.metrics),
             *log_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),
