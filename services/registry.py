@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+import commands.exchange.export
 import commands.operations.ledger
 import commands.story.character
 import commands.story.playthrough
@@ -25,6 +26,7 @@ import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
 import commands.trust.policy
+import domain.exchange.export
 import domain.operations.ledger
 import domain.story.character
 import domain.story.playthrough
@@ -48,6 +50,7 @@ import projections.boards.timeline_overlay
 import projections.boards.variable_uses
 import projections.boards.variables
 import projections.boards.worldline_bio
+import projections.exchange.export
 import projections.operations.ledger
 import projections.operations.telemetry
 import projections.story.character
@@ -87,6 +90,7 @@ CONTEXTS: Final = (
     (None, None, projections.studio.provenance),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
+    (domain.exchange.export, commands.exchange.export, projections.exchange.export),
     (None, None, projections.operations.telemetry),
 )
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
