@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from commands.declaration import Command
+from commands.declaration import Command, no_material
 from commands.envelope import Asked
 from domain.errors import ComfyVNError
 from domain.values import Event
@@ -21,10 +21,12 @@ ASKED = Asked(
 
 @dataclass(frozen=True)
 class Given:
-    """A history of one aggregate; ``others`` are the states of the streams that the command declares it reads."""
+    """A history of one aggregate; ``others`` are the states of the streams that the command declares it reads,
+    ``material`` the story that it is decided with."""
 
     history: Sequence[Event]
     others: Sequence[Any] = ()
+    material: Any = None
 
     def when(self, command: Command, asked: Asked = ASKED) -> When:
         return When(self, command, asked)
@@ -49,7 +51,12 @@ class When:
     def _decide(self) -> list[Event]:
         asking = REGISTRY.askings[type(self.command).__name__]
         others = (list(self.given.others),) if asking.others(self.command, self.asked) else ()
-        return list(asking.decide(self.command, self._state(), self.asked, *others))
+        state = self._state()
+        if asking.material is no_material:
+            return list(asking.decide(self.command, state, self.asked, *others))
+        named = asking.material(self.command, state, self.asked, *others)
+        story = None if named is None else self.given.material
+        return list(asking.decide(self.command, state, self.asked, *others, story))
 
     def then(self, *events: Event) -> When:
         """Exactly these events follow."""
@@ -76,6 +83,6 @@ class When:
         return again.when(self.command, self.asked).then_nothing()
 
 
-def given(*history: Event, others: Sequence[Any] = ()) -> Given:
+def given(*history: Event, others: Sequence[Any] = (), material: Any = None) -> Given:
     """What has happened to the aggregate so far."""
-    return Given(history, others)
+    return Given(history, others, material)
