@@ -16,7 +16,7 @@ from projections.reading import Query
 from services.dispatcher import Dispatcher, Receipt
 from services.registry import REGISTRY
 
-READ = ("documents", "worldlines", "timeline", "appearances", "pov", "snapshots")
+READ = ("documents", "worldlines", "timeline", "appearances", "pov", "snapshots", "playthroughs")
 
 
 class Telling:
