@@ -13,6 +13,7 @@ from gateways import (
     cli_import,
     cli_log,
     cli_play,
+    cli_playtest,
     cli_processes,
     cli_projections,
     cli_replay,
@@ -42,6 +43,7 @@ app.add_typer(cli_worldline.app, name="worldline")
 app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_token.app, name="token")
+cli_play.app.command("test")(cli_playtest.playtest)
 
 
 @app.command()

@@ -43,6 +43,7 @@ from gateways.http.live import live_figures
 from gateways.http.log import log_doors
 from gateways.http.metrics import Metrics
 from gateways.http.posed import posed_doors
+from gateways.http.playtest import playtest_doors
 from gateways.http.problems import (
     Reply,
     broken,
@@ -117,6 +118,7 @@ class StudioApp(FastAPI):
             *switching_doors(studio, self.metrics),
             *variable_doors(studio, self.metrics),
             *log_doors(studio),
+            *playtest_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),
             *replay_doors(studio),
