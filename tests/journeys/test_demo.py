@@ -34,6 +34,19 @@ async def checked(studio: Studio, account: DemoAccount) -> None:
         *account.differences["the-dry-can"]["added"], *account.differences["the-dry-can"]["edited"],
         *account.differences["main"]["edited"],
     }
+    world = await seen(studio, "ShowWorld", world_id="saltmere")
+    assert {place["art"]["asset"] for place in world["locations"].values()} <= set(account.assets.values())
+    for id_ in account.characters:
+        character = await seen(studio, "ShowCharacter", character_id=id_)
+        assert character["expressions"]["glad"]["asset"] == account.assets[f"art/{id_}_glad.png"]
+        assert character["card"]["data"]["name"] == character["name"]
+        assert sum(lora["weight"] for lora in character["loras"].values()) > 1
+        found = await seen(studio, "CharacterScenes", character_id=id_)
+        assert SCENE in {one["scene_id"] for one in found["items"]}
+    order = await seen(studio, "ShowTimelineDocument", timeline_id="main")
+    assert {entry["scene"] for entry in order["entries"]} == set(account.scenes)
+    drawn = [node for node in main["nodes"] if any("weight" in choice for choice in node.get("choices", []))]
+    assert {node["type"] for node in drawn} == {"chance"}
     named = {cue["asset"] for node in main["nodes"] for cue in node.get("directives", []) if cue.get("asset")}
     assert named <= set(account.assets.values())
     assets = await seen(studio, "ListAssets", limit=100)
