@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from commands.declaration import Command
 from commands.envelope import Asked
 from commands.story.scene_refusals import must_hold, opened, scene_deleted
-from domain.bounded_json import BoundedObject, json_size, same_json
+from domain.bounded_json import BoundedObject, same_json
 from domain.errors import Invalid, Refused, Remedy
 from domain.ids import Token
 from domain.story.places import arranged, spread
@@ -25,7 +25,6 @@ from domain.story.scene import (
     SceneEvent,
     SceneHeader,
     SceneRestored,
-    Summary,
     Unwritten,
     Written,
     document_of,
@@ -33,10 +32,8 @@ from domain.story.scene import (
 )
 from domain.story.scene_model import TEXT_LIMIT, NodeId, Pov, SceneBody, Title, plain
 from domain.story.scene_rules import SHOWN, Problem, graph_problems, header_problems, warnings
+from domain.story.scene_writing import batches, same_node, summed
 from domain.values import Json
-
-BATCH_BYTES: Final = 400 * 1024
-"""Bytes of nodes that one event carries before the next begins."""
 
 
 class CreateScene(SceneBody, Command):
@@ -195,31 +192,6 @@ def restore(command: RestoreScene, state: Unwritten | Written | Deleted, asked: 
         return [SceneRestored(scene_id=scene.scene_id, summary=summed(scene.scene_id, scene.header, len(scene.nodes)))]
     opened(command.scene_id, state)
     return []
-
-
-def summed(scene_id: str, header: SceneHeader, nodes: int) -> Summary:
-    """What lists show: the title, or the id of a scene without one."""
-    return Summary(title=header.title or scene_id, nodes=nodes)
-
-
-def same_node(one: PlacedNode, other: PlacedNode | None) -> bool:
-    """Whether a node says the same and stands at the same place."""
-    return other is not None and one.place == other.place and same_json(one.node, other.node)
-
-
-def batches(nodes: Iterable[PlacedNode]) -> Iterator[list[PlacedNode]]:
-    """Nodes in portions that fit into one event each."""
-    portion: list[PlacedNode] = []
-    size = 0
-    for one in nodes:
-        more = json_size(one.node)
-        if portion and size + more > BATCH_BYTES:
-            yield portion
-            portion, size = [], 0
-        portion.append(one)
-        size += more
-    if portion:
-        yield portion
 
 
 def edited(scene: Written, header: SceneHeader, nodes: int | None = None) -> list[SceneEvent]:

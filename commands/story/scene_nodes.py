@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool
 
 from commands.declaration import Command
 from commands.envelope import Asked
-from commands.story.scene_documents import batches, edited, same_node, summed
+from commands.story.scene_documents import edited
 from commands.story.scene_refusals import found_node, must_hold, opened
 from domain.bounded_json import BoundedObject, same_json
 from domain.errors import Invalid, Refused, Remedy
@@ -38,6 +38,7 @@ from domain.story.scene_model import (
     plain,
 )
 from domain.story.scene_rules import node_problems
+from domain.story.scene_writing import batches, same_node, summed
 
 Index = Annotated[int, Field(ge=0, le=NODES_LIMIT, strict=True)]
 

@@ -7,7 +7,7 @@ rewrites.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, assert_never
 
 from pydantic import ConfigDict, Field, JsonValue
@@ -253,6 +253,12 @@ def _document(scene_id: str, header: Mapping[str, Any], placed: list[tuple[Place
     return {"id": scene_id, **known, "nodes": [node for _, node in ordered]}
 
 
+def _write(id_: str, state: Unwritten | Written | Deleted, fields: Fields) -> Sequence[SceneEvent]:
+    from domain.story.scene_writing import write  # that room is about these events, so it opens after this one
+
+    return write(id_, state, fields)
+
+
 CONTEXT = Context(
     category=CATEGORY,
     branches=True,
@@ -264,4 +270,5 @@ CONTEXT = Context(
     initial=Unwritten(),
     evolve=evolve,
     fields=fields,
+    write=_write,
 )

@@ -1,0 +1,1 @@
+"""Two worldlines of one story brought together by what their documents mean."""
