@@ -29,6 +29,9 @@ VALUES: dict[str, Any] = {
     "node_id": "n3", "nsfw": True, "position": 7, "preview": "failed", "q": "rain", "reference": "poster",
     "removed": True, "scene_id": "s7", "since": 3, "status": "reserved", "tag": "night", "type": "NodeEdited",
     "uid": "ab" * 8, "until": "2026-01-02T00:00:00Z", "worldline": "main", "worldline_id": "night", "as_of": 9,
+    "archived": True, "badges": False, "cache_key": "s7:n3:main:_:_:_:_:_", "lane": "scratch", "node": "n3",
+    "older": True, "parent": "main", "path": ("n1",), "scene": "s7", "snapshot_id": "ab" * 11, "snapshots": 3,
+    "step": -1, "view": "default",
 }
 OTHERWISE = {"ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"}}
 """Fields that mean something else in one view."""
