@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 from pydantic_core import to_json
@@ -14,10 +14,10 @@ from commands.story import scene_documents
 from commands.story.authored_refusals import opened
 from commands.story.scene_documents import CreateScene
 from domain.bounded_json import BoundedJson
-from domain.errors import Invalid, Remedy
 from domain.ids import Token
 from domain.ports import Stream
-from domain.story.authored import Key, State, Unwritten, Wrong, document_from
+from domain.story.authored import Key, State, Unwritten, document_from
+from domain.story.authored_writing import invalid
 from domain.story.scene import Deleted, SceneEvent, Written, document_of, evolve
 from domain.story.scene import Unwritten as NoScene
 from domain.story.scene_model import Title
@@ -26,9 +26,6 @@ from domain.story.template import CATEGORY, PARAMETERS_LIMIT, TEMPLATE
 from domain.story.template_filling import Parameter, Unfillable, filled, values_of
 from domain.story.template_library import LIBRARY
 from domain.values import Json
-
-SHOWN: Final = 200
-"""Most errors that one answer lists."""
 
 
 class CreateSceneFromTemplate(Command):
@@ -57,16 +54,16 @@ def create(
         template = document_from(TEMPLATE, opened(TEMPLATE, command.template_id, found).fields)
     values, wrong = values_of([Parameter.model_validate(one) for one in template["parameters"]], command.parameters)
     if wrong:
-        raise _invalid(wrong)
+        raise invalid("parameters", wrong)
     try:
         document = filled(template["pattern"], values)
     except Unfillable as error:
-        raise _invalid([{"path": "", "message": str(error), "code": "unfillable"}]) from error
+        raise invalid("parameters", [{"path": "", "message": str(error), "code": "unfillable"}]) from error
     document = {**document, "id": command.id} | ({"title": command.title} if command.title else {})
     try:
         whole = CreateScene.model_validate_json(to_json(document), strict=True)
     except ValidationError as error:
-        raise _invalid([one.shown() for one in schema_problems(error)], "invalid_scene") from error
+        raise invalid("scene", [one.shown() for one in schema_problems(error)]) from error
     return scene_documents.create(whole, state, asked)
 
 
@@ -78,14 +75,3 @@ def told(events: Sequence[SceneEvent]) -> Mapping[str, Json]:
     if not isinstance(state, Written):
         return {}
     return {"scene": document_of(state), **scene_documents.created_warnings(events)}
-
-
-def _invalid(wrong: Sequence[Wrong], error: str = "invalid_parameters") -> Invalid:
-    first, more = wrong[0], len(wrong) - 1
-    sentence = f"{first['path']}: {first['message']}" if first["path"] else first["message"]
-    return Invalid(
-        sentence + (f" ({more} more)" if more else ""),
-        error=error,
-        remediation=[Remedy("Look at the template for what it takes.", "show_template")],
-        detail={"errors": list(wrong[:SHOWN]), "count": len(wrong)},
-    )
