@@ -168,8 +168,9 @@ class Authored:
     """One kind of authored document.
 
     ``document`` is the closed model of a document without its id; its fields that are not ``collections`` are the
-    header. ``rules(document)`` says what else is wrong about one that fits the model. ``name`` and ``plural`` stand in the names of commands and views
-    (``CreateWorld``, ``ListWorlds``); ``id_field`` is the field of events and commands that holds the document's id.
+    header. ``rules(document)`` says what else is wrong about one that fits the model. ``name`` and ``plural`` stand in
+    the names of commands and views (``CreateWorld``, ``ListWorlds``); ``id_field`` is the field of events and commands
+    that holds the document's id.
     ``summary(document)`` is what lists show, and ``searched`` names the texts in it that a search looks at.
     ``hidden`` are stored fields that the document does not show. A context with events of its own names them in
     ``more_events`` and says in ``fields`` what they set; ``restoring`` makes its event of coming back from a summary.
