@@ -36,6 +36,11 @@ def no_others(command: Any, asked: Asked) -> Sequence[Stream]:
     return ()
 
 
+def any_version(command: Any) -> int | None:
+    """For commands that are decided on whatever version there is."""
+    return None
+
+
 def no_blobs(command: Any) -> Sequence[BlobInfo]:
     """For commands that speak of no stored bytes."""
     return ()
@@ -67,6 +72,7 @@ class Asking:
     ``told(events)`` is what the caller is told of them beside their names and positions (findings, a new balance); the
     door adds its entries to the answer.
     ``needs_head``: ``asked.head`` is filled with the position of the log's end.
+    ``expects(command)`` is the version on which it was worked out; on any other it is refused as ``Stale``.
     ``blobs(command)`` names the bytes that must be stored, in that size, before it is decided.
     """
 
@@ -82,6 +88,7 @@ class Asking:
     told: Callable[..., Mapping[str, Json]] = nothing_more
     blobs: Callable[[Any], Sequence[BlobInfo]] = no_blobs
     material: Callable[..., Pinned | None] = no_material
+    expects: Callable[[Any], int | None] = any_version
 
     @property
     def name(self) -> str:

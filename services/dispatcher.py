@@ -169,11 +169,13 @@ class Dispatcher:
             await self.aggregates.check_in_use(asked.project, line)
         for place, plan in enumerate(plans):
             state, version = current[plan.stream]
-            if expected_version is not None and version != expected_version:
+            own = plan.asking.expects(plan.command)
+            expected = expected_version if own is None else own
+            if expected is not None and version != expected:
                 raise Stale(
-                    f"{plan.id} is at version {version}, not {expected_version}.",
+                    f"{plan.id} is at version {version}, not {expected}.",
                     remediation=[Remedy("Load the newest version, look at the difference and try again.", "reload")],
-                    detail={"expected": expected_version, "current": version, "id": plan.id},
+                    detail={"expected": expected, "current": version, "id": plan.id},
                 )
             others = await self._others(plan, asked, current)
             material = await self._material(plan, state, asked, others)
@@ -252,7 +254,8 @@ class Dispatcher:
         )
 
     def _plan(self, command: Command, asked: Asked, index: int) -> _Plan:
-        asking = self.registry.askings.get(type(command).__name__)
+        name = type(command).__name__
+        asking = self.registry.askings.get(name) or self.registry.inner.get(name)
         if asking is None:
             raise NotFound(f"There is no command {type(command).__name__}.", error="unknown_command")
         context = self.registry.homes[asking.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import Any, Final
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 import commands.exchange.export
 import commands.operations.ledger
 import commands.story.character
+import commands.story.merging
 import commands.story.playthrough
 import commands.story.pov
 import commands.story.save
@@ -111,13 +112,17 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Registry:
-    """What the loops need to know, gathered once from the declarations of the contexts."""
+    """What the loops need to know, gathered once from the declarations of the contexts.
+
+    ``inner`` are commands that have no door: only a service that has worked them out asks them.
+    """
 
     contexts: Mapping[str, Context]
     askings: Mapping[str, Asking]
     homes: Mapping[str, Context]
     projections: Mapping[str, Projection]
     views: Mapping[str, View]
+    inner: Mapping[str, Asking] = field(default_factory=dict)
 
     @cached_property
     def event_types(self) -> dict[str, tuple[Context, type[Event]]]:
@@ -183,7 +188,10 @@ def _gather() -> Registry:
     known = frozenset(event.__name__ for context in contexts.values() for event in context.events)
     views |= {view.name: view for view in projections.operations.telemetry.telemetry(known)}
     views |= {view.name: view for view in projections.boards.registry.registry(contexts)}
-    return Registry(contexts, askings, homes, projections_, views)
+    inner: dict[str, Asking] = {}
+    for category, asking in commands.story.merging.asked_of(contexts.values()):
+        inner[asking.name], homes[asking.name] = asking, contexts[category]
+    return Registry(contexts, askings, homes, projections_, views, inner)
 
 
 REGISTRY: Final = _gather()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, assert_never
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from domain.context import Context, Fields
 from domain.ids import Token
@@ -87,7 +87,40 @@ class WorldlineRestored(Event):
     worldline_id: Token
 
 
-WorldlineEvent = WorldlineForked | WorldlineUpdated | WorldlineArchived | WorldlineRestored
+class MergeBase(Value):
+    """A version that both sides of a merge had in common."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    worldline: str
+    position: int
+
+
+class WorldlineMerged(Event):
+    """What another worldline had changed came in; the documents follow in the same batch, each with its own events.
+
+    ``source_position`` and ``position`` are how far either side was looked at; ``bases`` what they had in common.
+    ``only`` names the categories and documents (``scene/intro``) that it was about; empty is all of them.
+    ``resolutions`` are decisions about single conflicts (``{"conflict", "address", "kind", "take"}``), ``rule`` is what
+    settled the others and ``by_rule`` how many. ``counts`` is by category ``{"added", "changed", "removed"}``;
+    ``story`` is what playing the merged story has shown. ``main`` may be merged into as well.
+    """
+
+    worldline_id: Token
+    source: Token
+    source_position: int
+    position: int
+    bases: tuple[MergeBase, ...]
+    fast_forward: bool
+    only: tuple[str, ...]
+    rule: str | None
+    by_rule: int
+    resolutions: tuple[dict[str, JsonValue], ...]
+    counts: dict[str, JsonValue]
+    story: dict[str, JsonValue]
+
+
+WorldlineEvent = WorldlineForked | WorldlineUpdated | WorldlineArchived | WorldlineRestored | WorldlineMerged
 
 
 class Unforked(Value):
@@ -149,6 +182,8 @@ def evolve(state: State, event: WorldlineEvent) -> State:
         case WorldlineRestored():
             assert isinstance(state, Archived), "a worldline is put away before it is restored"
             return state.was
+        case WorldlineMerged():
+            return state  # what came in stands in the documents
         case _:
             assert_never(event)
 
@@ -167,6 +202,8 @@ def fields(event: WorldlineEvent) -> Fields:
             return {"archived": {"reason": event.reason}}
         case WorldlineRestored():
             return {"archived": None}
+        case WorldlineMerged():
+            return {}
         case _:
             assert_never(event)
 
@@ -181,7 +218,7 @@ def _described(event: WorldlineForked | WorldlineUpdated) -> dict[str, Any]:
 CONTEXT = Context(
     category=CATEGORY,
     branches=False,
-    events=(WorldlineForked, WorldlineUpdated, WorldlineArchived, WorldlineRestored),
+    events=(WorldlineForked, WorldlineUpdated, WorldlineArchived, WorldlineRestored, WorldlineMerged),
     state=WorldlineState,
     initial=Unforked(),
     evolve=evolve,

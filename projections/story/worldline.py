@@ -16,6 +16,7 @@ from domain.story.worldline import (
     LANE_LABELS,
     WorldlineArchived,
     WorldlineForked,
+    WorldlineMerged,
     WorldlineRestored,
     WorldlineUpdated,
 )
@@ -35,6 +36,18 @@ WORLDLINES = Table(
         ("project", "archived", "worldline_id"), ("project", "parent", "worldline_id"),
         ("project", "archived", "lane", "worldline_id"),
     ),
+)
+
+MERGES = Table(
+    name="worldline_merges",
+    columns={
+        "project": "text", "worldline_id": "text", "position": "int", "version": "int", "source": "text",
+        "source_position": "int", "merged_at": "int", "bases": "json", "fast_forward": "bool", "only": "json",
+        "rule": "text", "by_rule": "int", "resolutions": "json", "counts": "json", "story": "json", "actor": "text",
+        "time": "text",
+    },
+    key=("project", "worldline_id", "position"),
+    indexes=(("project", "source", "position"),),
 )
 
 DELTA_SCHEMA: Final = "v1"
@@ -66,6 +79,22 @@ def apply(happened: Happened) -> Iterable[Change]:
                 "archived": away, "reason": event.reason if isinstance(event, WorldlineArchived) else "",
                 "version": recorded.version, "updated_at": recorded.time,
             })
+        case WorldlineMerged():
+            yield from _merged(happened, event)
+
+
+def _merged(happened: Happened, event: WorldlineMerged) -> Iterable[Change]:
+    recorded = happened.recorded
+    key = {"project": recorded.stream.project, "worldline_id": event.worldline_id}
+    yield Patch(WORLDLINES.name, key, {"version": recorded.version})
+    yield Put(MERGES.name, {
+        **key, "position": recorded.position, "version": recorded.version, "source": event.source,
+        "source_position": event.source_position, "merged_at": event.position,
+        "bases": [one.model_dump() for one in event.bases], "fast_forward": event.fast_forward,
+        "only": list(event.only), "rule": event.rule or "", "by_rule": event.by_rule,
+        "resolutions": [dict(one) for one in event.resolutions], "counts": event.counts, "story": event.story,
+        "actor": recorded.actor, "time": recorded.time,
+    })
 
 
 def _described(event: WorldlineForked | WorldlineUpdated) -> dict[str, Any]:
@@ -80,6 +109,12 @@ class ListWorldlines(PageQuery):
 
     archived: bool = Field(default=False, description="Only those that were put away, which can be restored.")
     parent: Token | None = Field(default=None, description="Only those that left this one.")
+
+
+class ListMerges(PageQuery):
+    """What was merged into a worldline, newest first: from where, how conflicts were settled, what came of it."""
+
+    worldline_id: Token
 
 
 class ShowWorldline(Query):
@@ -118,6 +153,18 @@ def show_worldline(reader: Reader, query: ShowWorldline) -> dict[str, Any]:
     base = _laid(reader, query.project, row["parent"], row["forked_at"], DEPTH)
     return {**shape(row), "delta": delta(row["parent"], base, row["metadata"]),
             "effective_metadata": {**base, **row["metadata"]}}
+
+
+def list_merges(reader: Reader, query: ListMerges) -> dict[str, Any]:
+    """A page of the merges into a worldline."""
+    if query.worldline_id != MAIN:
+        show_worldline(reader, ShowWorldline(project=query.project, worldline_id=query.worldline_id))
+    return page(
+        reader, MERGES.name, Where("project", "=", query.project), Where("worldline_id", "=", query.worldline_id),
+        order=("-position",), limit=query.limit, cursor=query.cursor,
+        shape=lambda row: {name: value for name, value in row.items() if name not in ("project", "version")}
+        | {"rule": row["rule"] or None},
+    )
 
 
 def delta(parent: str, base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +215,7 @@ def shape(row: Row) -> dict[str, Any]:
 
 PROJECTIONS = (
     Projection(
-        name="worldlines", version=2, tables=(WORLDLINES,), apply=apply, categories=frozenset({CATEGORY}),
+        name="worldlines", version=3, tables=(WORLDLINES, MERGES), apply=apply, categories=frozenset({CATEGORY}),
         about="Who left whom, where, and in which lane.",
     ),
 )
@@ -177,4 +224,6 @@ VIEWS = (
     View("ListWorldlines", "/api/pov/worlds", ListWorldlines, list_worldlines, ("worldlines",), "worldline:read"),
     View("ShowWorldline", "/api/pov/worlds/{worldline_id}", ShowWorldline, show_worldline,
          ("worldlines", "documents"), "worldline:read"),
+    View("ListMerges", "/api/pov/worlds/{worldline_id}/merges", ListMerges, list_merges, ("worldlines",),
+         "worldline:read"),
 )

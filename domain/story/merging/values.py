@@ -98,7 +98,8 @@ def _placed(
         place = min(mine, yours)  # both added it: where it stands further ahead, whoever merges whom
     else:
         place = court.settle("order", (*path, "place"), was, mine, yours)
-        place = mine if place is MISSING else place
+        if place is MISSING:
+            place = None if court.contested else mine  # a contested base stands nowhere: both sides have moved it
     return {inner: content, "place": place}
 
 
