@@ -161,7 +161,6 @@ class Cues:
         warper = WARPERS[one.get("ease", "ease_in_out")]
         yield "camera:"
         yield "    subpixel True"
-        yield "    anchor (0.5, 0.5)"
         if action == "shake":
             strength = one.get("strength")
             yield from _shaken(0.5 if strength is None else float(strength), seconds or 0.5, self.width)
@@ -198,7 +197,6 @@ class Cues:
         else:
             yield "camera:"
             yield "    subpixel True"
-            yield "    anchor (0.5, 0.5)"
         for line in self._motion(one):
             yield f"{deep}    {line}"
 

@@ -19,7 +19,7 @@ BACKDROP = frozenset({"background", "under_background"})
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What the scenes of a game speak of, each in the order in which it is met."""
+    """What the scenes of a game speak of, each in the order in which it is met. ``framed``: the camera moves."""
 
     backgrounds: tuple[str, ...]
     faces: tuple[tuple[str, str | None, str | None, str | None], ...]
@@ -27,6 +27,7 @@ class Used:
     overlays: tuple[tuple[str, str | None], ...]
     sounds: tuple[str, ...]
     tuned: frozenset[str]
+    framed: bool
 
 
 def used(documents: Iterable[Mapping[str, Any]]) -> Used:
@@ -37,6 +38,7 @@ def used(documents: Iterable[Mapping[str, Any]]) -> Used:
     overlays: dict[tuple[str, str | None], None] = {}
     sounds: dict[str, None] = {}
     tuned = set()
+    framed = False
     for one in _directives(documents):
         match one["kind"]:
             case "background" if one.get("asset"):
@@ -47,11 +49,15 @@ def used(documents: Iterable[Mapping[str, Any]]) -> Used:
                 props[one["prop"], one.get("asset")] = None
             case "overlay":
                 overlays[one["overlay"], one.get("asset")] = None
+            case "camera":
+                framed = True
+            case "tween" if one["target"] in CAMERA:
+                framed = True
             case "sound" if one.get("asset"):
                 sounds[one["asset"]] = None
         if one["kind"] == "sound" and one.get("action") == "gain":
             tuned.add(one.get("channel", "effect"))
-    return Used(tuple(backgrounds), tuple(faces), tuple(props), tuple(overlays), tuple(sounds), frozenset(tuned))
+    return Used(tuple(backgrounds), tuple(faces), tuple(props), tuple(overlays), tuple(sounds), frozenset(tuned), framed)
 
 
 def _directives(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -28,6 +28,8 @@ def scene_lines(program: Program, label: str, speakers: Speakers, cues: Cues) ->
     yield f"label {label}:"
     yield f"    $ vn_enter_scene({literal(program.id)}, {literal(dict(program.variables))})"
     yield "    scene"
+    if cues.names.told.framed:
+        yield "    camera at vn_frame"
     yield f"    jump {names[program.start]}"
     for node in program.nodes.values():
         yield ""

@@ -32,8 +32,8 @@ init -90 python:
         return Transform(file, xysize=(config.screen_width, config.screen_height), fit="cover")
 
     def vn_figure(file):
-        """A picture of somebody, no taller than the frame."""
-        return Transform(file, ysize=int(config.screen_height * 0.92), fit="scale-down")
+        """A picture of somebody, so tall that who speaks is seen above the words."""
+        return Transform(file, ysize=int(config.screen_height * 0.86), fit="contain")
 
     def vn_stand_in(called, whole):
         """What is shown where a picture is missing: its name on a plain ground."""
@@ -54,6 +54,15 @@ init -90 python:
         while not renpy.config.skipping and any(renpy.music.get_playing(one) for one in ("effect", "voice")):
             if renpy.pause(0.1):
                 break
+
+# The whole frame, as it is before anything moves it: moving and turning it goes about its middle.
+transform vn_frame:
+    subpixel True
+    anchor (0.5, 0.5)
+    pos (0.5, 0.5)
+    offset (0, 0)
+    zoom 1.0
+    rotate None
 
 screen vn_advance(seconds):
     timer max(seconds, 0.01) action [Hide("vn_advance"), QueueEvent("dismiss")]
