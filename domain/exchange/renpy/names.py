@@ -57,7 +57,9 @@ def used(documents: Iterable[Mapping[str, Any]]) -> Used:
                 sounds[one["asset"]] = None
         if one["kind"] == "sound" and one.get("action") == "gain":
             tuned.add(one.get("channel", "effect"))
-    return Used(tuple(backgrounds), tuple(faces), tuple(props), tuple(overlays), tuple(sounds), frozenset(tuned), framed)
+    return Used(
+        tuple(backgrounds), tuple(faces), tuple(props), tuple(overlays), tuple(sounds), frozenset(tuned), framed,
+    )
 
 
 def _directives(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
