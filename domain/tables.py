@@ -120,6 +120,13 @@ class Reader(Protocol):
         """
         ...
 
+    def columns(
+        self, table: str, names: Sequence[str], /, *where: Where | Has, order: Sequence[str] = (),
+        limit: int = PAGE_LIMIT, after: Sequence[Any] = (),
+    ) -> list[Sequence[Any]]:
+        """What ``rows`` finds, column by column: the quick way to read many rows of which few columns are needed."""
+        ...
+
     def count(self, table: str, /, *where: Where | Has) -> int:
         """How many rows match."""
         ...

@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from adapters.sql.failures import told
 from adapters.sql.schema import Stored, stored_key
-from adapters.sql.values import READ, kind_of, storable
+from adapters.sql.values import kind_of, read_column, storable
 from domain.errors import Invalid, Remedy, Unavailable
 from domain.tables import OPEN, PAGE_LIMIT, Has, Row, Where
 
@@ -50,8 +50,16 @@ class SqlReader:
         self, table: str, /, *where: Where | Has, order: Sequence[str] = (), limit: int = PAGE_LIMIT,
         after: Sequence[Any] = (),
     ) -> list[Row]:
+        names = self._find(table).columns
+        found = self.columns(table, names, *where, order=order, limit=limit, after=after)
+        return [dict(zip(names, one, strict=True)) for one in zip(*found, strict=True)]
+
+    def columns(
+        self, table: str, names: Sequence[str], /, *where: Where | Has, order: Sequence[str] = (),
+        limit: int = PAGE_LIMIT, after: Sequence[Any] = (),
+    ) -> list[Sequence[Any]]:
         place = self._find(table)
-        asked = sa.select(*[place.at.c[column] for column in place.columns])
+        asked = sa.select(*[_column(place, name) for name in names])
         asked = asked.where(*self._conditions(place, where))
         ordered = [_ordered(place, one) for one in order or stored_key(place.table)]
         if after:
@@ -64,7 +72,10 @@ class SqlReader:
             asked = asked.order_by(term)
         with told():
             found = self._connection.execute(asked.limit(limit)).all()
-        return _as_rows(place, found)
+        stored = zip(*found, strict=True) if found else [()] * len(names)
+        return [
+            read_column(kind_of(place.table, name), values) for name, values in zip(names, stored, strict=True)
+        ]
 
     def count(self, table: str, /, *where: Where | Has) -> int:
         place = self._find(table)
@@ -113,14 +124,6 @@ class SqlReader:
             case "contains":
                 return self._contains(column, value)
         raise _unanswerable(f"{where.op!r} is not a comparison")
-
-
-def _as_rows(place: Stored, found: Sequence[Any]) -> list[Row]:
-    reads = [(column, READ[kind_of(place.table, column)]) for column in place.columns]
-    return [
-        {column: None if value is None else read(value) for (column, read), value in zip(reads, one, strict=True)}
-        for one in found
-    ]
 
 
 def _column(place: Stored, name: str) -> ColumnElement[Any]:

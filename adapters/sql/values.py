@@ -24,6 +24,9 @@ from domain.tables import Kind, Table
 SMALLEST: Final = -(2**63)
 LARGEST: Final = 2**63 - 1
 
+TOGETHER: Final = 1000
+"""JSON values that are read as one text: few enough that it stays small beside what it says."""
+
 _ODD: Final = re.compile("[\x00\x1a\ud800-\udfff]")
 _ESCAPED: Final = re.compile("\x1a(0|1|D[89A-F][0-9A-F]{2})")
 _SORTED: Final = orjson.OPT_SORT_KEYS
@@ -146,6 +149,27 @@ READ: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     "text": unescaped, "int": _identity, "bool": bool, "json": json_value,
 }
 """Stored value -> value, for what is not null."""
+
+
+def read_column(kind: Kind, values: Sequence[Any]) -> Sequence[Any]:
+    """The stored values of one column as they were."""
+    if kind == "int":
+        return values
+    if kind == "text" and not any(value is not None and "\x1a" in value for value in values):
+        return values
+    if kind == "json" and len(values) > 1:
+        portions = (values[start : start + TOGETHER] for start in range(0, len(values), TOGETHER))
+        return [value for portion in portions for value in _parsed(portion)]
+    read = READ[kind]
+    return [None if value is None else read(value) for value in values]
+
+
+def _parsed(texts: Sequence[str | None]) -> list[Any]:
+    """JSON texts read as one list, which is a good deal faster than each by itself."""
+    if any(text is None or text.startswith(" ") for text in texts):
+        return [None if text is None else json_value(text) for text in texts]
+    found: list[Any] = orjson.loads(f"[{','.join(texts)}]")  # type: ignore[arg-type]
+    return found
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from domain.errors import Invalid, NotFound, Remedy
 from domain.ids import MAIN
 from domain.story import scene as scenes
-from domain.tables import OPEN, Reader, Row, Where
+from domain.tables import OPEN, Reader, Where
 from projections.boards.documents import FIELDS, Reach, document, lineage
 
 READS: Final = ("documents", "worldlines", "timeline")
@@ -52,8 +52,8 @@ def every(
     ``ids`` narrows it to these. One question per worldline of the lineage, whatever the number of documents.
     """
     found: dict[str, dict[str, Any]] = {}
-    for row in held(reader, chain, project, category, ids, page=page):
-        found.setdefault(row["id"], {})[row["field"]] = row["value"]
+    for id_, field, value in held(reader, chain, project, category, ids, page=page):
+        found.setdefault(id_, {})[field] = value
     return {
         id_: {path: value for path, value in fields.items() if value is not None}
         for id_, fields in sorted(found.items()) if fields.get(SUMMARY) is not None
@@ -65,16 +65,16 @@ def present(
 ) -> set[str]:
     """Those of the named documents that are there, and not deleted, along a lineage."""
     found: dict[str, bool] = {}
-    for row in held(reader, chain, project, category, ids, field=SUMMARY):
-        found[row["id"]] = row["value"] is not None
+    for id_, _, value in held(reader, chain, project, category, ids, field=SUMMARY):
+        found[id_] = value is not None
     return {id_ for id_, alive in found.items() if alive}
 
 
 def held(
     reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str] | None = None, *,
     field: str | None = None, page: int = PAGE,
-) -> Iterator[Row]:
-    """The rows that hold along a lineage, farthest worldline first, so that what comes later overrides.
+) -> Iterator[tuple[str, str, Any]]:
+    """``(id, field, value)`` as they hold along a lineage, farthest worldline first, so that later ones override.
 
     ``field`` narrows it to one field of each document.
     """
@@ -89,11 +89,13 @@ def held(
             after: list[Any] = []
             while True:
                 # Of one field at one position there is one row, so id and field tell rows apart.
-                rows = reader.rows(FIELDS.name, *where, order=("id", "field"), limit=page, after=after)
-                yield from rows
-                if len(rows) < page:
+                found = reader.columns(
+                    FIELDS.name, ("id", "field", "value"), *where, order=("id", "field"), limit=page, after=after,
+                )
+                yield from zip(*found, strict=True)
+                if len(found[0]) < page:
                     break
-                after = [rows[-1]["id"], rows[-1]["field"]]
+                after = [found[0][-1], found[1][-1]]
 
 
 def _portions(ids: Collection[str] | None) -> list[list[Where]]:
