@@ -32,8 +32,12 @@ VALUES: dict[str, Any] = {
     "archived": True, "badges": False, "cache_key": "s7:n3:main:_:_:_:_:_", "lane": "scratch", "node": "n3",
     "older": True, "parent": "main", "path": ("n1",), "scene": "s7", "snapshot_id": "ab" * 11, "snapshots": 3,
     "step": -1, "view": "default",
+    "built_in": True, "collection": "rules", "key": "tide", "template_id": "toll", "world_id": "saltmere",
 }
-OTHERWISE = {"ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"}}
+OTHERWISE = {
+    "ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"},
+    "ShowCharacterItem": {"collection": "traits"}, "ShowTemplateItem": {"collection": "parameters"},
+}
 """Fields that mean something else in one view."""
 
 WALKED = {
