@@ -191,21 +191,22 @@ def _share(met: dict[str, int]) -> str:
 def _endings(view: dict[str, Any]) -> list[Any]:
     if not view["endings"]:
         return []
-    table = Table(title=f"Endings of {escape(view['pov'])}", title_justify="left", box=None, header_style="dim")
-    for column in ("ending", "kind", "steps", "minutes", "seed", "choices"):
-        table.add_column(column, justify="right" if column in ("steps", "minutes", "seed") else "left",
-                         overflow="ellipsis" if column == "choices" else "fold", no_wrap=column == "choices")
+    parts = ["", f"[bold]Endings of {escape(view['pov'])}[/]"]
     for one in view["endings"][:SHOWN]:
         path = one["path"] or {}
-        seed = "–" if path.get("seed") is None else str(path["seed"])
-        taken = " › ".join(choice["choice"] for choice in path.get("choices") or ())
         color = "green" if one["kind"] == "end" else "bold red" if one["kind"] in ("stuck", "hidden") else "yellow"
-        steps = path.get("steps")
-        table.add_row(escape(f"{one['scene']}/{one['node']}"), f"[{color}]{one['kind']}[/]",
-                      "" if steps is None else f"{steps:,}", f"{path.get('minutes', 0):g}",
-                      seed if path.get("draws") else "", escape(taken))
+        told = [f"{path['minutes']:g} min"] if path else []
+        if path and path["steps"] is not None:
+            told.insert(0, f"{path['steps']:,} steps")
+        if path and path["draws"]:
+            told.append("no seed found" if path["seed"] is None else f"seed {path['seed']}")
+        place = escape(f"{one['scene']}/{one['node']}")
+        parts.append(f"  {place} [{color}]{one['kind']}[/] [dim]{', '.join(told)}[/]")
+        if path and path["choices"] is not None:
+            taken = " › ".join(choice["choice"] for choice in path["choices"][:60])
+            parts.append(f"    [dim]{escape(taken) or '–'}[/]")
     more = len(view["endings"]) - SHOWN
-    return ["", table, *([f"[dim]… and {more:,} more[/]"] if more > 0 else [])]
+    return [*parts, *([f"  [dim]… and {more:,} more[/]"] if more > 0 else [])]
 
 
 def _findings(findings: list[dict[str, Any]]) -> list[Any]:

@@ -135,7 +135,8 @@ def _why(story: Story, pov: str, path: Mapping[str, Any] | None, variables: Mapp
         next_ = coming(story, at)
         if next_ == "finished":
             return _ended(at, ending, len(decisions), when)
-        if next_ in ("continue", "scene"):
+        here = bool(decisions) and (decisions[0]["scene"], decisions[0]["node"]) == (at.scene, at.node)
+        if next_ == "scene" or (next_ == "continue" and not here):
             at, _ = advanced(story, at)
             continue
         if not decisions:

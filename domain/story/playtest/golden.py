@@ -54,7 +54,8 @@ def replayed(story: Story, pov: str, seed: int, decisions: Sequence[Mapping[str,
         if next_ == "finished":
             return [*stations, (at, None)], ""
         here = at
-        if next_ == "ask" or (next_ == "chance" and not dice):
+        waits = bool(waiting) and (waiting[0]["scene"], waiting[0]["node"]) == (at.scene, at.node)
+        if next_ == "ask" or (next_ == "chance" and not dice) or (next_ == "continue" and waits):
             if not waiting:
                 return [*stations, (at, None)], ""
             wanted = waiting.pop(0)
