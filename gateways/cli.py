@@ -10,6 +10,7 @@ import typer
 from gateways import (
     cli_demo,
     cli_doctor,
+    cli_export,
     cli_import,
     cli_log,
     cli_play,
@@ -42,6 +43,7 @@ app.add_typer(cli_processes.app, name="processes")
 app.add_typer(cli_worldline.app, name="worldline")
 app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
+app.add_typer(cli_export.app, name="export")
 app.add_typer(cli_token.app, name="token")
 cli_play.app.command("test")(cli_playtest.playtest)
 

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from domain.errors import ComfyVNError
-from gateways.http import asyncapi, openapi, page, websocket
+from gateways.http import asyncapi, exports, openapi, page, websocket
 from gateways.http.answering import (
     CLOSED_POLICY,
     NO_STORE,
@@ -36,14 +36,15 @@ from gateways.http.answering import (
 )
 from gateways.http.asking import Locations
 from gateways.http.commands import command_doors
+from gateways.http.exports import export_doors
 from gateways.http.gate import Access, Gate, shared_with
 from gateways.http.health import Pulse, WorkerStatus, health_doors, product_version
 from gateways.http.hub import Hub
 from gateways.http.live import live_figures
 from gateways.http.log import log_doors
 from gateways.http.metrics import Metrics
-from gateways.http.posed import posed_doors
 from gateways.http.playtest import playtest_doors
+from gateways.http.posed import posed_doors
 from gateways.http.problems import (
     Reply,
     broken,
@@ -118,6 +119,7 @@ class StudioApp(FastAPI):
             *switching_doors(studio, self.metrics),
             *variable_doors(studio, self.metrics),
             *log_doors(studio),
+            *export_doors(studio),
             *playtest_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),
@@ -125,6 +127,7 @@ class StudioApp(FastAPI):
             *stream_doors(studio, hub, self.metrics),
             *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),
         ])
+        self.include_doors(exports.router(studio))
         uploads = _uploads(studio)
         if uploads is not None:
             self.include_doors(uploads)

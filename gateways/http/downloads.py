@@ -47,7 +47,7 @@ _EXTENSIONS: Final = {
 }
 
 
-class _Bytes(NamedTuple):
+class Kept(NamedTuple):
     """Bytes that can be given out."""
 
     digest: str
@@ -63,7 +63,7 @@ def add_routes(routes: APIRouter, studio: Studio) -> None:
         visit, given = _looked(request, {"download"})
         asset = await _asset(studio, given, request.path_params["uid"])
         saved = given.get("download", "false") in ("true", "1")
-        return await _given(studio, visit, asset, "attachment" if saved else "inline", request.method)
+        return await given_out(studio, visit, asset, "attachment" if saved else "inline", request.method)
 
     async def thumbnail(request: Request) -> Response:
         visit, given = _looked(request, {"size"})
@@ -72,12 +72,12 @@ def add_routes(routes: APIRouter, studio: Studio) -> None:
             raise wrong_fields("The query string", "invalid_parameters",
                                [{"path": "size", "message": "this is either 256 or 512"}])
         found = await _variant(studio, given, request.path_params["uid"], size)
-        return await _given(studio, visit, found, "inline", request.method)
+        return await given_out(studio, visit, found, "inline", request.method)
 
     async def waveform(request: Request) -> Response:
         visit, given = _looked(request, set())
         found = await _variant(studio, given, request.path_params["uid"], "peaks")
-        return await _given(studio, visit, found, "inline", request.method)
+        return await given_out(studio, visit, found, "inline", request.method)
 
     for path, route, name, summary, extra in (
         ("download", download, "DownloadAsset", "An asset's bytes.", [parameter(
@@ -119,7 +119,7 @@ async def _shown(studio: Studio, given: Mapping[str, str], uid: str) -> dict[str
     return shown
 
 
-async def _asset(studio: Studio, given: Mapping[str, str], uid: str) -> _Bytes:
+async def _asset(studio: Studio, given: Mapping[str, str], uid: str) -> Kept:
     try:
         shown = await _shown(studio, given, uid)
     except NotFound as error:
@@ -132,17 +132,17 @@ async def _asset(studio: Studio, given: Mapping[str, str], uid: str) -> _Bytes:
         if not isinstance(loaded.state, Registered):
             raise
         state = loaded.state
-        return _Bytes(state.digest, state.size, state.media_type, state.described.name or uid)
-    return _Bytes(shown["digest"], shown["size"], shown["media_type"], shown["name"] or uid)
+        return Kept(state.digest, state.size, state.media_type, state.described.name or uid)
+    return Kept(shown["digest"], shown["size"], shown["media_type"], shown["name"] or uid)
 
 
-async def _variant(studio: Studio, given: Mapping[str, str], uid: str, name: str) -> _Bytes:
+async def _variant(studio: Studio, given: Mapping[str, str], uid: str, name: str) -> Kept:
     shown = await _shown(studio, given, uid)
     preview = shown["preview"]
     for one in preview["variants"]:
         if one["name"] == name:
             stem = PurePosixPath(shown["name"] or uid).stem
-            return _Bytes(one["digest"], one["size"], one["media_type"], f"{stem}-{name}")
+            return Kept(one["digest"], one["size"], one["media_type"], f"{stem}-{name}")
     match preview["status"]:
         case "awaited":
             raise NotFound(
@@ -162,7 +162,8 @@ async def _variant(studio: Studio, given: Mapping[str, str], uid: str, name: str
             )
 
 
-async def _given(studio: Studio, visit: Visit, told: _Bytes, disposition: str, method: str) -> Response:
+async def given_out(studio: Studio, visit: Visit, told: Kept, disposition: str, method: str) -> Response:
+    """Stored bytes as an answer: whole, in part, or none where the caller has them; raises ``NotFound``."""
     tag = f'"{told.digest}"'
     headers = {
         "etag": tag, "accept-ranges": "bytes", "cache-control": "private, no-cache",
@@ -222,7 +223,7 @@ def _part(asked: str | None, if_range: str | None, tag: str, size: int) -> tuple
     return int(first), min(int(last) + 1 if last else size, size), 206
 
 
-def _disposition(told: _Bytes, disposition: str) -> str:
+def _disposition(told: Kept, disposition: str) -> str:
     name = safe_name(told.name, told.media_type)
     plain = re.sub(r'[^A-Za-z0-9 ._()+-]', "_", name)
     kind = "attachment" if told.media_type in ACTIVE else disposition

@@ -143,10 +143,10 @@ def _all_labels(game: Game) -> list[str]:
     return found
 
 
-def provenance(game: Game, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def provenance(game: Game, recipe: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Where every file comes from: position and digest of the story, licence and sources of every asset."""
     told = {
-        "version": 1, "schema": SCHEMA, "project": game.wishes.project,
+        "version": 1, "schema": SCHEMA, "project": game.wishes.project, "recipe": recipe,
         "stories": [
             {"world": one.tale.world, "timeline": one.tale.story.id, "position": one.tale.story.content.get("position"),
              "content": content_digest(one.tale.story), "scenes": sorted(one.tale.story.scenes),
@@ -160,6 +160,6 @@ def provenance(game: Game, files: Mapping[str, Mapping[str, Any]]) -> dict[str, 
             for path, asset in sorted(game.bytes_.items())
         ],
         "files": dict(sorted(files.items())),
-        "findings": [{"kind": "missing", **one} for _, one in sorted(game.media.missing.items())],
+        "findings": [{"finding": "missing", **one} for _, one in sorted(game.media.missing.items())],
     }
     return {**told, "digest": digest(told)}
