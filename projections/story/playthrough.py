@@ -10,7 +10,7 @@ from pydantic import Field
 from domain.errors import NotFound, Remedy
 from domain.ids import Token
 from domain.story import scene as scenes
-from domain.story.knowledge import known
+from domain.story.knowledge import KNOWN_TO, known
 from domain.story.playthrough import (
     CATEGORY,
     ChoiceMade,
@@ -26,11 +26,9 @@ from domain.story.playthrough_values import Standing, Step
 from domain.story.retracing import moment_of
 from domain.tables import Change, Drop, Patch, Put, Reader, Row, Table, Where
 from projections.boards.documents import Reach, document, lineage
-from projections.boards.story import VARIABLES, every, items
+from projections.boards.story import DECLARED, VARIABLES, every, items
 from projections.declaration import Happened, Projection
 from projections.reading import PageQuery, Query, View, page
-
-DECLARED = "declarations/"
 
 PLAYTHROUGHS = Table(
     name="playthroughs",
@@ -208,10 +206,11 @@ def show_playthrough(reader: Reader, query: ShowPlaythrough) -> dict[str, Any]:
 
 
 def _declared(reader: Reader, chain: list[Reach], project: str) -> dict[str, Any]:
-    return {
-        one["name"]: one
-        for fields in every(reader, chain, project, VARIABLES).values() for one in items(fields, DECLARED).values()
-    }
+    told = [
+        one for fields in every(reader, chain, project, VARIABLES).values() for one in items(fields, DECLARED).values()
+    ]
+    # Where scopes share a name, what keeps it a secret counts.
+    return {one["name"]: one for one in sorted(told, key=lambda one: bool(one.get(KNOWN_TO)))}
 
 
 def _stored_variables(reader: Reader, query: ShowPlaythrough) -> dict[str, Any]:
