@@ -14,7 +14,10 @@ from PIL import Image
 
 PAGES = Path(__file__).parents[2] / "docs" / "contexts"
 
-OWN = ("scene", "playthrough", "save", "worldline", "character", "world", "template", "asset", "provenance", "ledger", "policy")
+OWN = (
+    "scene", "playthrough", "save", "worldline", "pov", "snapshot", "presentation", "character", "world", "template",
+    "asset", "provenance", "ledger", "policy",
+)
 """Pages whose examples begin with an empty studio, in an order in which each finds what it needs."""
 
 ON_THE_SAMPLE = ("registry", "telemetry", "timeline")
