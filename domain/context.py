@@ -35,6 +35,7 @@ class Context:
     ``write`` is the other way round, for what sets fields without knowing the document (a merge): ``None`` as a value
     removes a field, ``summary`` of ``None`` deletes the document and any other brings it back. Raises ``Invalid`` where
     the document would not be valid.
+    ``document(id, fields)`` is the document that fields add up to, as people write it.
     ``snapshot`` is the version of the state's shape: raise it when old snapshots must not be read.
     """
 
@@ -46,5 +47,6 @@ class Context:
     evolve: Callable[[Any, Any], Any]
     fields: Callable[[Any], Fields] = no_fields
     write: Write | None = None
+    document: Callable[[str, Fields], dict[str, Any]] | None = None
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
     snapshot: int = 1

@@ -50,6 +50,7 @@ import projections.boards.timeline
 import projections.boards.timeline_overlay
 import projections.boards.variable_uses
 import projections.boards.variables
+import projections.boards.whole_project
 import projections.boards.worldline_bio
 import projections.exchange.export
 import projections.operations.ledger
@@ -188,6 +189,7 @@ def _gather() -> Registry:
     known = frozenset(event.__name__ for context in contexts.values() for event in context.events)
     views |= {view.name: view for view in projections.operations.telemetry.telemetry(known)}
     views |= {view.name: view for view in projections.boards.registry.registry(contexts)}
+    views |= {view.name: view for view in projections.boards.whole_project.whole(contexts)}
     inner: dict[str, Asking] = {}
     for category, asking in commands.story.merging.asked_of(contexts.values()):
         inner[asking.name], homes[asking.name] = asking, contexts[category]

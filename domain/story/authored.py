@@ -227,7 +227,7 @@ class Authored:
             category=self.category, branches=True,
             events=(self.created, self.edited, self.removed, self.restored, *self.more_events),
             state=StoredState, initial=Unwritten(), evolve=self.evolve, fields=self.fields, write=write,
-            snapshot=snapshot,
+            document=lambda id_, stored: {"id": id_, **document_from(self, stored)}, snapshot=snapshot,
         )
 
 

@@ -271,4 +271,5 @@ CONTEXT = Context(
     evolve=evolve,
     fields=fields,
     write=_write,
+    document=document_from,
 )
