@@ -91,19 +91,21 @@ class Studio:
     async def ask_all(
         self, commands: Sequence[Command], asker: Asker, *, project: str, worldline: str = MAIN,
         expected_version: int | None = None, dry_run: bool = False, at_hand: Collection[str] = (),
+        request: str | None = None,
     ) -> list[Receipt]:
         """Asks several commands as one: all or none.
 
-        ``at_hand`` are digests of bytes that the caller has but does not store for a dry run.
+        ``at_hand`` are digests of bytes that the caller has but does not store for a dry run. ``request`` is the digest
+        of what was asked where the commands are worked out from it, and may be others on a retry.
         """
         await self._stored(commands, at_hand)
-        command_id, request = token_hex(11), ""
+        command_id, digest = token_hex(11), ""
         if asker.key is not None:
-            command_id = derived_id("key", project, asker.actor, asker.key)
-            request = _digest(commands, f"{project}\n{worldline}\n{expected_version}\n")
+            command_id = command_id_of(asker, project)
+            digest = request or _digest(commands, f"{project}\n{worldline}\n{expected_version}\n")
         asked = Asked(
             command_id=command_id, actor=asker.actor, time=self.clock(), project=project, worldline=worldline,
-            request=request, correlation_id=asker.correlation_id, causation_id=asker.causation_id,
+            request=digest, correlation_id=asker.correlation_id, causation_id=asker.causation_id,
         )
         receipts = await self.dispatcher.ask_all(
             commands, asked, expected_version=expected_version, dry_run=dry_run, keyed=asker.key is not None
@@ -191,6 +193,12 @@ class Studio:
         with self.models.reader() as reader:
             position = min((reader.position(name) for name in view.reads), default=0)
             return Looked(view.answer(reader, query), position)
+
+
+def command_id_of(asker: Asker, project: str) -> str:
+    """The command id that an idempotency key means."""
+    assert asker.key is not None, "the request came with a key"
+    return derived_id("key", project, asker.actor, asker.key)
 
 
 def _digest(commands: Sequence[Command], place: str) -> str:

@@ -114,11 +114,11 @@ def documents_at(
     since: dict[Address, dict[str, int]] = {}
     newest: dict[Address, int] = {}
     for category, ids in by_category.items():
-        for id_, path, value, version, position in _rows(reader, chain, project, category, ids, fields):
+        for id_, path, value, number, position in _rows(reader, chain, project, category, ids, fields):
             address = (category, id_)
             found.setdefault(address, {})[path] = value
             since.setdefault(address, {})[path] = position
-            newest[address] = max(newest.get(address, 0), int(version))
+            newest[address] = max(newest.get(address, 0), number)
     return {
         address: Held(
             {path: value for path, value in values.items() if value is not None and path != SUMMARY},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from domain.story.merging.conflicts import MISSING, Conflict, Court, Path, picked, same
+from domain.story.merging.conflicts import MISSING, Conflict, Court, Path, Settled, picked, same
 from domain.story.merging.identities import keyed, ordered
 
 PLACED: Final = ("node", "item")
@@ -21,8 +21,9 @@ def merged(path: Path, base: Any, ours: Any, theirs: Any, court: Court, *, thing
         return ours
     decision = court.named(path)
     if decision is not None and not (decision.take == "value" and _both_placed(ours, theirs)):
-        found = picked(Conflict("both_changed", path, base, ours, theirs, court.newer(path)), decision)
-        return _housed(found, ours, theirs, base)
+        conflict = Conflict("both_changed", path, base, ours, theirs, court.newer(path))
+        court.settled.append(Settled(conflict, decision, False))
+        return _housed(picked(conflict, decision), ours, theirs, base)
     if not court.decisions or not isinstance(ours, Mapping | list) or not isinstance(theirs, Mapping | list):
         # With decisions about single fields, what only one side changed is gone through as well: it may be one.
         if same(theirs, base):
