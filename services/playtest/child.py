@@ -52,12 +52,23 @@ class _Talk:
 
 
 def _timed(made: Story, wanted: Wanted, talk: _Talk) -> dict[str, Any]:
-    began = time.perf_counter()
-    report = playtested(made, wanted, talk.tell)
+    began = mark = time.perf_counter()
+    playing = 0.0
+
+    def tell(stage: str, done: int, most: int) -> None:
+        nonlocal mark, playing
+        now = time.perf_counter()
+        if stage.startswith("playing"):
+            playing += now - mark
+        mark = now
+        talk.tell(stage, done, most)
+
+    report = playtested(made, wanted, tell)
     seconds = time.perf_counter() - began
     done = sum(view.get("states", view.get("steps", 0)) for view in report["views"])
     report["timing"] = {
-        "seconds": round(seconds, 3), "per_second": round(done / seconds) if seconds else None,
+        "seconds": round(seconds, 3), "playing_seconds": round(playing, 3),
+        "per_second": round(done / playing) if playing else None,
         "of": "states" if wanted.mode == "exhaustive" else "steps", "peak_bytes": _peak(),
     }
     return report

@@ -101,7 +101,7 @@ def _nodes(story: Story, told: Survey, name: str, box: Drawn) -> list[str]:
             f'<g class="n m-{node.manner}" data-i="{place}" transform="translate({_n(corner.x)} {_n(corner.y)})">'
             f'{mark}<rect width="{_n(WIDTH)}" height="{_n(HEIGHT)}" rx="9"/>'
             f'<text class="id" x="12" y="19">{escape(_short(id_, LETTERS))}</text>'
-            f'<text class="say" x="12" y="35">{escape(_short(line, 27))}</text></g>'
+            f'<text class="say" x="12" y="35">{escape(_short(line, 25))}</text></g>'
         )
     return parts
 

@@ -1,4 +1,4 @@
-"""Two versions of a story beside each other: which endings appeared, vanished or moved, and why, where it can be told."""
+"""Two versions of a story beside each other: which endings appeared, vanished or moved, and why where it shows."""
 
 from __future__ import annotations
 
