@@ -59,8 +59,7 @@ def wander(told: Story, picks: list[int], *, seed: int, pov: str | None) -> tupl
     """Plays by a list of numbers: each step checks that what is said to come is what can be done."""
     try:
         at = begun(told, seed=seed, pov=pov)
-    except Refused as refused:
-        assert refused.code == "nothing_to_play"
+    except Refused:
         return [], None
     stations: list[Station] = []
     for pick in picks:

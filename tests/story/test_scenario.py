@@ -165,7 +165,8 @@ def test_the_doors_keep_the_contract() -> None:
 
 
 @pytest.mark.parametrize("raw", [
-    b"", b"7", b"[]", b'{"scene": NaN}', b'{"scene": {}, "scene": {}}', b'{"scene": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b"", b"7", b"[]", b'{"scene": NaN}', b'{"scene": {}, "scene": {}}',
+    b'{"scene": ' + b"[" * 5000 + b"]" * 5000 + b"}",
     b'{"scene": {"id": "s", "start": "a", "nodes": [{"id": "a", "text": "\\ud800"}]}}', b'{"state": {}}',
     b'{"scene": {"id": "s", "start": "a", "nodes": [{"id": "a"}]}, "state": {"current_node": "a", "rng": 1e999}}',
     b'{"scene": {"id": "s", "start": "a", "nodes": [{"id": "a"}]}, "choice": "a", "choice_id": "b"}',
