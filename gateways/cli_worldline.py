@@ -185,7 +185,7 @@ def _label(one: dict[str, Any]) -> str:
         f"[dim]{one['events']} events ahead[/]" if one["parent_id"] and one["events"] else "",
         f"scenes {' '.join(marks)}" + (" …" if one["changes"]["more"] else "") if marks else "",
         f"[dim]{one['snapshots']['count']} kept[/]" if one["snapshots"]["count"] else "",
-        "[green]← active[/]" if one["active"] else "", "[yellow]put away[/]" if one["archived"] else "",
+        "[green]← active[/]" if one["active"] else "", "[yellow]put away[/]" if one.get("archived") else "",
     ]
     return "  ".join(part for part in told if part)
 

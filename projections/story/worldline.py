@@ -197,19 +197,18 @@ def main() -> dict[str, Any]:
     return {
         "id": MAIN, "label": "main", "parent_id": None, "forked_at": 0, "lane": "official",
         "lane_color": LANE_COLORS["official"], "lane_label": LANE_LABELS["official"], "pov": "narrator",
-        "root_node": "start", "notes": "", "metadata": {}, "archived": False, "reason": "",
-        "version": 0, "created_at": None, "updated_at": None,
+        "root_node": "start", "notes": "", "metadata": {}, "version": 0, "created_at": None, "updated_at": None,
     }
 
 
 def shape(row: Row) -> dict[str, Any]:
-    """A worldline as it is shown."""
+    """A worldline as it is shown; one that was put away says so, and why."""
+    away = {"archived": True, "reason": row["reason"]} if row["archived"] else {}
     return {
         "id": row["worldline_id"], "label": row["label"], "parent_id": row["parent"], "forked_at": row["forked_at"],
         "lane": row["lane"], "lane_color": LANE_COLORS[row["lane"]], "lane_label": LANE_LABELS[row["lane"]],
         "pov": row["pov"], "root_node": row["root_node"], "notes": row["notes"], "metadata": row["metadata"],
-        "archived": row["archived"], "reason": row["reason"],
-        "version": row["version"], "created_at": row["created_at"], "updated_at": row["updated_at"],
+        **away, "version": row["version"], "created_at": row["created_at"], "updated_at": row["updated_at"],
     }
 
 
