@@ -77,7 +77,7 @@ async def gathered(studio: Studio, project: str, order: Order) -> Gathered:
     await studio.counted(READS, order.position)
     labels = await asyncio.to_thread(_labels, studio, project, worldlines)
     tales = tuple(
-        Tale(line, labels.get(line, line), story, f"{prefixes[line]}_" if line in prefixes else "")
+        Tale(line, labels.get(line, line), story, f"{prefixes[line]}__" if line in prefixes else "")
         for line, story in zip(worldlines, stories, strict=True)
     )
     wanted = await asyncio.to_thread(references, tales)

@@ -113,9 +113,9 @@ class Job:
         await self._allowed(found)
         folder = home(self.studio.settings, self.project, order)
         made = await export_folder(self.studio, found, folder, self._tell, force=order.force)
-        name = f"{folder.name}.zip"
-        stored = await self._known(made) or await self._packed(found, made, folder.name)
-        return Result(digest=stored.digest, size=stored.size, name=name, **made.told())
+        name = f"{self.project}-{folder.name}"
+        stored = await self._known(made) or await self._packed(found, made, name)
+        return Result(digest=stored.digest, size=stored.size, name=f"{name}.zip", **made.told())
 
     async def _allowed(self, found: Gathered) -> None:
         """The gate, before anything is written. What was allowed when it was asked for must still be."""
