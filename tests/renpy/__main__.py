@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.renpy.demo import prove_demo
+from tests.renpy.demo import export_demo, prove_game
 from tests.renpy.engine import Engine, EngineMissing, install
 from tests.renpy.proof import Verdict
 from tests.renpy.stories import prove_story
@@ -43,11 +44,11 @@ def main() -> int:
     proofs: dict[str, Proof] = {}
     if options.only != "demo":
         proofs |= {f"story {seed}": _story(seed, options.paths, options.keep) for seed in seeds}
-    if options.only != "stories":
-        proofs["demo"] = lambda engine: prove_demo(engine, keep=options.keep)
-    console.print(f"{command}: {len(proofs)} games, {options.workers} at a time.", highlight=False)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="comfyvn-renpy-") as scratch:
+        if options.only != "stories":
+            proofs |= _demo(Path(scratch) / "demo", options.paths * 4, options.keep)
+        console.print(f"{command}: {len(proofs)} games, {options.workers} at a time.", highlight=False)
         verdicts = _proved(proofs, command, Path(scratch), options.workers, console)
     _summary(console, verdicts, time.monotonic() - began, options.keep)
     return 1 if any(verdict.troubles for verdict in verdicts) else 0
@@ -65,7 +66,14 @@ def _options() -> argparse.Namespace:
 
 
 def _story(seed: int, paths: int, keep: Path) -> Proof:
-    return lambda engine: prove_story(engine, seed, paths=paths, keep=keep)
+    return partial(prove_story, seed=seed, paths=paths, keep=keep)
+
+
+def _demo(folder: Path, paths: int, keep: Path) -> dict[str, Proof]:
+    return {
+        name: partial(prove_game, name=name, exported=exported, paths=paths, keep=keep)
+        for name, exported in export_demo(folder).items()
+    }
 
 
 def _proved(proofs: dict[str, Proof], command: Path, scratch: Path, workers: int, console: Console) -> list[Verdict]:
