@@ -133,7 +133,7 @@ def _scenes(reader: Reader, chain: list[Reach], project: str, ids: set[str], mas
     if not mask:
         return found
     declared = {
-        path.partition("/")[2]: value
+        str(value.get("name") or path.partition("/")[2]): value
         for fields in every(reader, chain, project, "variables").values() for path, value in fields.items()
         if path.startswith("declarations/") and isinstance(value, Mapping)
     }

@@ -11,6 +11,7 @@ from story_reading import Telling
 from commands.story.pov import SwitchWorldline
 from commands.story.scene import AddNode, CreateScene, DeleteScene, EditNode, RemoveNode
 from commands.story.snapshot import TakeSnapshot
+from commands.story.variables import DeclareVariable
 from commands.story.worldline import ArchiveWorldline, ForkWorldline
 from domain.errors import NotFound
 from projections.boards.worldline_bio import SuggestBio, suggest_bio
@@ -201,3 +202,15 @@ def test_a_masked_bio_leaves_out_what_cannot_be_known(tmp_path: Path) -> None:
     assert bio(telling, world="dark", mask_pov=True)["diff"]["counts"]["changed"] == 0
     assert bio(telling, world="dark", mask_pov="ivo")["diff"]["counts"]["changed"] == 1
     assert bio(telling, world="dark", mask_pov=True, pov="ivo")["diff"]["counts"]["changed"] == 1
+
+
+def test_a_masked_bio_leaves_out_rules_about_secret_variables(tmp_path: Path) -> None:
+    telling = Telling(tmp_path)
+    telling.ask(scene("intro", {"id": "gate"}))
+    telling.ask(ForkWorldline(worldline_id="dark", pov="mira"))
+    secret = DeclareVariable(name="killer", scope="session", known_to=("ivo",))
+    telling.ask(secret, worldline="dark")
+    told = {"scene_id": "intro", "node_id": "gate", "actions": [{"type": "set", "key": "killer.name", "value": "ivo"}]}
+    telling.ask(EditNode.model_validate(told), worldline="dark")
+    assert bio(telling, world="dark", mask_pov="ivo")["diff"]["counts"]["changed"] == 1
+    assert bio(telling, world="dark", mask_pov=True)["diff"]["counts"]["changed"] == 0
