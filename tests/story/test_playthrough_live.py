@@ -16,6 +16,7 @@ from fixtures_studio import RunningServer, StudioFactory
 from playing_stories import HOME, PIER
 
 from commands.story.playthrough_asks import AdvancePlaythrough, MakeChoice, StartPlaythrough
+from commands.story.save import SavePlaythrough
 from commands.story.scene import CreateScene, EditNode
 from services.replaying import judged, recording
 from services.studio import Asker
@@ -159,6 +160,17 @@ async def _finish(opened: Any, id_: str) -> str:
     return await _digest(opened, id_)
 
 
+async def _seen(opened: Any) -> list[Any]:
+    """Everything that the views of playthroughs and saves show."""
+    await opened.studio.ask(SavePlaythrough(slot="kept", playthrough_id="half"), Asker("reader"), project="demo")
+    await opened.counted_everything()
+    asked = [("ListPlaythroughs", {}), ("ListSaves", {}), ("ShowSave", {"slot": "kept"})]
+    for id_ in ("first", "edited", "half"):
+        asked += [(name, {"playthrough_id": id_}) for name in ("ShowPlaythrough", "ListPlaythroughHistory")]
+    views = opened.studio.registry.views
+    return [await opened.studio.look(views[name], views[name].query(project="demo", **given)) for name, given in asked]
+
+
 async def _digest(opened: Any, id_: str) -> str:
     verdict = judged(await recording(opened.studio, "demo", id_))
     assert verdict.diverged is None
@@ -182,11 +194,13 @@ def test_the_same_seed_and_choices_lead_to_the_same_whatever_happens_meanwhile(
             await opened.studio.ask(AdvancePlaythrough(playthrough_id="half"), Asker("reader"), project="demo")
         async with studio_factory(data) as opened:
             assert await _finish(opened, "half") == first
+            seen = await _seen(opened)
         for path in data.rglob("*.db*"):
             path.unlink()
         shutil.rmtree(data / "read", ignore_errors=True)
         async with studio_factory(data) as opened:
             await opened.counted_everything()
+            assert await _seen(opened) == seen, "a rebuild shows what was shown"
             for id_ in ("first", "edited", "half"):
                 assert await _digest(opened, id_) == first
             assert await _play(opened, "rebuilt", edit_between=True) == first
