@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.values import Event, Json
 
@@ -24,6 +24,18 @@ def no_fields(event: Any) -> Fields:
     return {}
 
 
+class Layout(NamedTuple):
+    """How fields lie in the document that they add up to.
+
+    ``header`` maps fields of the document to where they are stored. ``collections`` maps those that hold items, stored
+    as ``<collection>/<key>``: to the name that an item has beside its ``place`` (``{"node", "place"}``) where they are
+    a list in the order of places, to nothing where they are a map by key.
+    """
+
+    header: Mapping[str, str]
+    collections: Mapping[str, str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """One kind of aggregate.
@@ -35,7 +47,7 @@ class Context:
     ``write`` is the other way round, for what sets fields without knowing the document (a merge): ``None`` as a value
     removes a field, ``summary`` of ``None`` deletes the document and any other brings it back. Raises ``Invalid`` where
     the document would not be valid.
-    ``document(id, fields)`` is the document that fields add up to, as people write it.
+    ``layout`` says which document the fields add up to, as people write it.
     ``snapshot`` is the version of the state's shape: raise it when old snapshots must not be read.
     """
 
@@ -47,6 +59,6 @@ class Context:
     evolve: Callable[[Any, Any], Any]
     fields: Callable[[Any], Fields] = no_fields
     write: Write | None = None
-    document: Callable[[str, Fields], dict[str, Any]] | None = None
+    layout: Layout | None = None
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
     snapshot: int = 1

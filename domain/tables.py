@@ -122,9 +122,12 @@ class Reader(Protocol):
 
     def columns(
         self, table: str, names: Sequence[str], /, *where: Where | Has, order: Sequence[str] = (),
-        limit: int = PAGE_LIMIT, after: Sequence[Any] = (),
+        limit: int = PAGE_LIMIT, after: Sequence[Any] = (), raw: bool = False,
     ) -> list[Sequence[Any]]:
-        """What ``rows`` finds, column by column: the quick way to read many rows of which few columns are needed."""
+        """What ``rows`` finds, column by column: the quick way to read many rows of which few columns are needed.
+
+        ``raw``: JSON as canonical text (sorted keys), for what is only handed on.
+        """
         ...
 
     def count(self, table: str, /, *where: Where | Has) -> int:

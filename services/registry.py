@@ -42,6 +42,7 @@ import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
 import domain.trust.policy
+import projections.boards.differing
 import projections.boards.points_of_view
 import projections.boards.presentation
 import projections.boards.project
@@ -52,6 +53,7 @@ import projections.boards.variable_uses
 import projections.boards.variables
 import projections.boards.whole_project
 import projections.boards.worldline_bio
+import projections.boards.worldline_graph
 import projections.exchange.export
 import projections.operations.ledger
 import projections.operations.telemetry
@@ -98,7 +100,8 @@ CONTEXTS: Final = (
 """(domain, commands, projections) of each context; ``None`` where a context has no such layer."""
 
 BOARDS: Final[tuple[ModuleType, ...]] = (
-    projections.boards.timeline, projections.boards.project, projections.boards.registry,
+    projections.boards.timeline, projections.boards.project, projections.boards.registry, projections.boards.differing,
+    projections.boards.worldline_graph,
     projections.boards.variables,
     projections.boards.variable_uses,
     projections.boards.presentation, projections.boards.points_of_view, projections.boards.timeline_overlay,

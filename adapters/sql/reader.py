@@ -56,7 +56,7 @@ class SqlReader:
 
     def columns(
         self, table: str, names: Sequence[str], /, *where: Where | Has, order: Sequence[str] = (),
-        limit: int = PAGE_LIMIT, after: Sequence[Any] = (),
+        limit: int = PAGE_LIMIT, after: Sequence[Any] = (), raw: bool = False,
     ) -> list[Sequence[Any]]:
         place = self._find(table)
         asked = sa.select(*[_column(place, name) for name in names])
@@ -73,8 +73,10 @@ class SqlReader:
         with told():
             found = self._connection.execute(asked.limit(limit)).all()
         stored = zip(*found, strict=True) if found else [()] * len(names)
+        kinds = [kind_of(place.table, name) for name in names]
         return [
-            read_column(kind_of(place.table, name), values) for name, values in zip(names, stored, strict=True)
+            values if raw and kind == "json" else read_column(kind, values)
+            for kind, values in zip(kinds, stored, strict=True)
         ]
 
     def count(self, table: str, /, *where: Where | Has) -> int:

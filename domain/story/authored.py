@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from domain.context import Context, Fields, Write
+from domain.context import Context, Fields, Layout, Write
 from domain.story.places import Place
 from domain.values import Event, Value
 
@@ -227,7 +227,8 @@ class Authored:
             category=self.category, branches=True,
             events=(self.created, self.edited, self.removed, self.restored, *self.more_events),
             state=StoredState, initial=Unwritten(), evolve=self.evolve, fields=self.fields, write=write,
-            document=lambda id_, stored: {"id": id_, **document_from(self, stored)}, snapshot=snapshot,
+            layout=Layout(self.header, {one.name: "item" if one.ordered else None for one in self.collections}),
+            snapshot=snapshot,
         )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, assert_never
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from domain.context import Context, Fields
+from domain.context import Context, Fields, Layout
 from domain.story.places import Place
 from domain.values import Event, Value
 
@@ -271,5 +271,5 @@ CONTEXT = Context(
     evolve=evolve,
     fields=fields,
     write=_write,
-    document=document_from,
+    layout=Layout({name: name for name in HEADER}, {"nodes": "node"}),
 )

@@ -6,6 +6,7 @@ makes it ready to be played.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -51,9 +52,9 @@ def every(
 
     ``ids`` narrows it to these. One question per worldline of the lineage, whatever the number of documents.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for id_, field, value in held(reader, chain, project, category, ids, page=page):
-        found.setdefault(id_, {})[field] = value
+        found[id_][field] = value
     return {
         id_: {path: value for path, value in fields.items() if value is not None}
         for id_, fields in sorted(found.items()) if fields.get(SUMMARY) is not None
@@ -72,11 +73,11 @@ def present(
 
 def held(
     reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str] | None = None, *,
-    field: str | None = None, page: int = PAGE,
+    field: str | None = None, page: int = PAGE, raw: bool = False,
 ) -> Iterator[tuple[str, str, Any]]:
     """``(id, field, value)`` as they hold along a lineage, farthest worldline first, so that later ones override.
 
-    ``field`` narrows it to one field of each document.
+    ``field`` narrows it to one field of each document; ``raw`` values are JSON texts.
     """
     one_field = [Where("field", "=", field)] if field is not None else []
     for reach in reversed(chain):
@@ -91,6 +92,7 @@ def held(
                 # Of one field at one position there is one row, so id and field tell rows apart.
                 found = reader.columns(
                     FIELDS.name, ("id", "field", "value"), *where, order=("id", "field"), limit=page, after=after,
+                    raw=raw,
                 )
                 yield from zip(*found, strict=True)
                 if len(found[0]) < page:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -12,12 +12,13 @@ from typing import Any, Final
 import orjson
 from pydantic import Field
 
-from domain.context import Context
+from domain.context import Context, Layout
 from domain.errors import NotFound, Remedy
 from domain.ids import Token
 from domain.tables import Reader
+from projections.boards.document_texts import document_text
 from projections.boards.documents import Reach, lineage
-from projections.boards.story import SUMMARY, every, held
+from projections.boards.story import SUMMARY, held
 from projections.reading import BranchQuery, View, bad_cursor, decode_cursor, encode_cursor
 
 DOCUMENTS_LIMIT: Final = 5000
@@ -29,8 +30,6 @@ PAGE_BYTES: Final = 32 * 2**20
 FIRST_PORTION: Final = 16
 LARGEST_PORTION: Final = 1024
 """Documents read at once: few at first, since a single one may be large."""
-
-Build = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
 
 class ShowProjectDocument(BranchQuery):
@@ -46,35 +45,30 @@ class ShowProjectDocument(BranchQuery):
 
 def whole(contexts: Mapping[str, Context]) -> tuple[View, ...]:
     """The view, given every context: those that branch are shown."""
-    builds = {
-        category: context.document or _as_fields for category, context in sorted(contexts.items()) if context.branches
-    }
+    layouts = {category: context.layout for category, context in sorted(contexts.items()) if context.branches}
     return (View(
-        "ShowProjectDocument", "/api/project/document", ShowProjectDocument, partial(show_project, builds),
+        "ShowProjectDocument", "/api/project/document", ShowProjectDocument, partial(show_project, layouts),
         ("documents", "worldlines"), "project:read",
     ),)
 
 
-def _as_fields(id_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": id_, "fields": dict(fields)}
-
-
-def show_project(builds: Mapping[str, Build], reader: Reader, query: ShowProjectDocument) -> dict[str, Any]:
+def show_project(layouts: Mapping[str, Layout | None], reader: Reader, query: ShowProjectDocument) -> dict[str, Any]:
     """``{"project", "worldline", "position", "counts", "documents": {category: {id: document}}, "next"}``.
 
-    ``counts`` are those of the whole project, ``documents`` those of the page.
+    ``counts`` are those of the whole project, ``documents`` those of the page. A document is JSON as it is stored, put
+    together and never parsed: a whole project is large, and only handed on.
     """
     after, as_of = _after(query)
     chain = lineage(reader, query.project, query.worldline, as_of)
     position = as_of or reader.position("documents")
-    ids = {category: _ids(reader, chain, query.project, category) for category in _wanted(builds, query.category)}
+    ids = {category: _ids(reader, chain, query.project, category) for category in _wanted(layouts, query.category)}
     things = [(category, id_) for category, names in ids.items() for id_ in names if (category, id_) > after]
-    documents: dict[str, dict[str, Any]] = {category: {} for category in ids}
+    documents: dict[str, dict[str, orjson.Fragment]] = {category: {} for category in ids}
     taken, room = 0, PAGE_BYTES
     for category, names in _portions(things[: query.limit]):
-        for id_, fields in every(reader, chain, query.project, category, names).items():
-            documents[category][id_] = found = builds[category](id_, fields)
-            room -= _size(found)
+        for id_, text in _texts(reader, chain, query.project, category, layouts[category], names):
+            documents[category][id_] = orjson.Fragment(text)
+            room -= len(text)
         taken += len(names)
         if room <= 0:
             break
@@ -98,15 +92,15 @@ def _after(query: ShowProjectDocument) -> tuple[tuple[str, str], int]:
     return (category, id_), position
 
 
-def _wanted(builds: Mapping[str, Build], named: Sequence[str]) -> list[str]:
-    unknown = sorted(set(named) - set(builds))
+def _wanted(layouts: Mapping[str, Layout | None], named: Sequence[str]) -> list[str]:
+    unknown = sorted(set(named) - set(layouts))
     if unknown:
         raise NotFound(
             f"There are no authored documents of the kind {unknown[0]}.", error="unknown_category",
-            remediation=[Remedy(f"Name some of {', '.join(builds)}.", "choose_category")],
-            detail={"unknown": unknown, "known": [*builds]},
+            remediation=[Remedy(f"Name some of {', '.join(layouts)}.", "choose_category")],
+            detail={"unknown": unknown, "known": [*layouts]},
         )
-    return sorted(set(named)) or [*builds]
+    return sorted(set(named)) or [*layouts]
 
 
 def _ids(reader: Reader, chain: Sequence[Reach], project: str, category: str) -> list[str]:
@@ -125,11 +119,15 @@ def _portions(things: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str
             portion = min(portion * 2, LARGEST_PORTION)
 
 
-def _size(document: Any) -> int:
-    try:
-        return len(orjson.dumps(document))
-    except TypeError:  # integers that only the standard library can say
-        return len(json.dumps(document))
+def _texts(
+    reader: Reader, chain: Sequence[Reach], project: str, category: str, layout: Layout | None, ids: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Documents by id as JSON texts."""
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for id_, field, text in held(reader, chain, project, category, ids, raw=True):
+        found[id_][field] = text
+    for id_ in ids:
+        yield id_, document_text(layout, id_, found[id_])
 
 
 PROJECTIONS = ()
