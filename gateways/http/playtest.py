@@ -282,12 +282,14 @@ def _parameters() -> list[schemas.Schema]:
 
 def _run_operation() -> schemas.Schema:
     shape: Mapping[str, Any] = RunPlaytest.model_json_schema()
+    # These hold free JSON, whose own schema refers to definitions that the document does not have.
+    free = {
+        "scene": {"type": ["object", "string", "null"], "description": "A scene's id, or a whole scene document."},
+        "variables": {"type": ["object", "null"], "description": "Override those that the story begins with."},
+    }
     body = {
         "type": "object", "additionalProperties": False,
-        "properties": {
-            name: {"type": ["object", "string", "null"], "description": "A scene's id, or a whole scene document."}
-            if name == "scene" else _plain(one) for name, one in shape["properties"].items()
-        },
+        "properties": {name: free.get(name) or _plain(one) for name, one in shape["properties"].items()},
     }
     return {
         "operationId": "RunPlaytest", "tags": ["playtest"],
