@@ -145,5 +145,5 @@ COMMANDS = (
         SavePlaythrough, save_playthrough, id_field="slot_id", scope=f"{CATEGORY}:write", told=told, others=_played,
         route="POST /api/playthroughs/{playthrough_id}/save",
     ),
-    Asking(DeleteSlot, delete, id_field="slot_id", scope=f"{CATEGORY}:write", route="DELETE /api/save/{slot}"),
+    Asking(DeleteSlot, delete, id_field="slot_id", scope=f"{CATEGORY}:write"),
 )
