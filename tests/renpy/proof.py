@@ -13,6 +13,7 @@ from typing import Any, Final
 from domain.story import play
 from tests.renpy.engine import OVERLAY, Engine
 from tests.renpy.meeting import Difference, difference, met_in_engine, met_in_studio
+from tests.renpy.paths import Path as Path_
 from tests.renpy.paths import paths_of
 
 MOMENTS: Final = 40
@@ -69,7 +70,22 @@ def plays_of(routes: Sequence[Route], seeds: Sequence[int], *, most: int, moment
                 ]
                 plays.plans.append({"first": [*route.first], "set": {"vn_seed": seed}, "picks": list(path.picks)})
                 plays.told.append((route, seed, path.picks, steps, path.cut))
+            _going_back(plays, found.paths)
     return plays
+
+
+def _going_back(plays: Plays, paths: Sequence[Path_]) -> None:
+    """One more play of the path with the most menus: it is saved on the way and loaded after its end, and rolled back
+    once; all the same it must be met as if nobody had gone back."""
+    number, longest = max(enumerate(paths), key=lambda one: len(one[1].picks))
+    menus = len(longest.picks)
+    if menus < 3:
+        return
+    plays.plans.append({
+        **plays.plans[number - len(paths)], "save": menus // 2, "back": menus - 1,
+        "checkpoints": 1 + menus % (menus - 2),
+    })
+    plays.told.append(plays.told[number - len(paths)])
 
 
 def prove(
@@ -92,7 +108,7 @@ def prove(
         if number not in steps:
             continue
         line = steps[number]
-        found = compared(studio, line, route.content, cut)
+        found = compared(studio, line, route.content, cut) or _went_back(plays.plans[number], line)
         moments_compared += len(studio)
         if found is not None:
             differences += 1
@@ -108,6 +124,15 @@ def prove(
         shutil.copytree(game, left)
     seconds = time.monotonic() - began
     return Verdict(name, len(steps), moments_compared, plays.whole, seconds, tuple(troubles), again)
+
+
+def _went_back(plan: Mapping[str, Any], line: Mapping[str, Any]) -> str | None:
+    """What is wrong with saving, loading and rolling back, where the plan asks for it."""
+    if line["problems"]:
+        return "; ".join(line["problems"])
+    if "save" in plan and not line["returns"]:
+        return "neither loading nor rolling back went anywhere"
+    return None
 
 
 def played(

@@ -2,7 +2,9 @@
 # does nothing unless COMFYVN_PROOF names a file:
 #   {"out": file, "moments": most moments of a play, "plans": [{"first": [{name: value}], "set": {name: value}, "picks": [index]}]}
 # Each plan becomes one line of JSON in "out": {"plan", "steps", "end"}. "first" answers menus before the story begins,
-# "set" are the game's own variables to begin with, "picks" the options of the story's menus.
+# "set" are the game's own variables to begin with, "picks" the options of the story's menus. With "save": n the game is
+# saved at its menu n and, when the play is over, loaded and played on from there; with "back": n it is rolled back at its
+# menu n, once. Whatever is played anew takes the place of what was written down before.
 
 label main_menu:
     $ comfyvn_proof.next_plan()
@@ -25,6 +27,11 @@ init 1500 python in comfyvn_proof:
         labels = ()
         entered = 0
         analysed = False
+        saved = False
+        rolled = False
+        again = False
+        returns = 0
+        problems = ()
 
     recorder = Recorder()
 
@@ -47,6 +54,9 @@ init 1500 python in comfyvn_proof:
         return json.loads(json.dumps(value))
 
     def next_plan():
+        if recorder.saved and recorder.steps is not None:
+            recorder.saved = False
+            renpy.load("comfyvn-proof")
         finish("ended")
         recorder.plan += 1
         if recorder.plan >= len(recorder.told["plans"]):
@@ -57,6 +67,9 @@ init 1500 python in comfyvn_proof:
         recorder.steps = []
         recorder.labels = []
         recorder.entered = 0
+        recorder.saved = recorder.rolled = recorder.again = False
+        recorder.problems = []
+        recorder.returns = 0
         for name, value in plan.get("set", {}).items():
             setattr(renpy.store, name, value)
         renpy.store._history_list = []
@@ -64,7 +77,8 @@ init 1500 python in comfyvn_proof:
 
     def finish(end):
         if recorder.steps is not None:
-            line = {"plan": recorder.plan, "steps": recorder.steps, "end": end}
+            line = {"plan": recorder.plan, "steps": recorder.steps, "end": end, "returns": recorder.returns,
+                    "problems": recorder.problems}
             recorder.log.write(json.dumps(line) + "\n")
             recorder.log.flush()
             recorder.steps = None
@@ -73,13 +87,41 @@ init 1500 python in comfyvn_proof:
         """The end of a moment: how it was left, as far as the engine can tell."""
         if "next" in step:
             return
-        if recorder.entered != step.pop("entered"):
+        if recorder.entered != step["entered"]:
             step["next"] = "scene"
         elif renpy.store.vn_dice[2] != step["dice"][2]:
             step["next"] = "chance"
             step["way"] = plain(renpy.store.vn_way)
         else:
             step["next"] = "continue"
+
+    def back_where_it_was(inside=True):
+        """After loading and rolling back: what was written down since then is forgotten, and what is must be as it was.
+
+        The engine goes back into a moment, or to just after its menu, when the moment has been left already.
+        """
+        count = getattr(renpy.store, "comfyvn_moments", 0)
+        if not recorder.steps or not 0 < count < len(recorder.steps) + recorder.again:
+            return
+        if count == len(recorder.steps) and not recorder.again:
+            return
+        recorder.again = False
+        recorder.returns += 1
+        recorder.steps = recorder.steps[:count]
+        step = recorder.steps[-1]
+        if inside:
+            for name in ("next", "way", "captions", "offered", "picked"):
+                step.pop(name, None)
+        asked = len([one for one in recorder.steps if one.get("next") == "ask"])
+        recorder.picks = list(recorder.told["plans"][recorder.plan]["picks"])[asked:]
+        recorder.entered = step["entered"]
+        recorder.labels = []
+        if not inside:
+            return
+        step["said_again"] = 0
+        for name, value in (("variables", renpy.store.vn_variables), ("dice", renpy.store.vn_dice)):
+            if plain(value) != step[name]:
+                recorder.problems.append("going back changed the {} to {}".format(name, json.dumps(plain(value))))
 
     def on_label(name, abnormal):
         config.skipping = "fast"
@@ -92,6 +134,7 @@ init 1500 python in comfyvn_proof:
         played_at(node)
         if recorder.steps is None:
             return
+        back_where_it_was(inside=False)
         if recorder.steps:
             left(recorder.steps[-1])
         if len(recorder.steps) == recorder.told["moments"]:
@@ -102,6 +145,7 @@ init 1500 python in comfyvn_proof:
             "labels": recorder.labels, "said": [], "variables": plain(renpy.store.vn_variables),
             "dice": plain(renpy.store.vn_dice), "entered": recorder.entered,
         })
+        renpy.store.comfyvn_moments = len(recorder.steps)
         recorder.labels = []
 
     def on_scene(*arguments):
@@ -109,18 +153,33 @@ init 1500 python in comfyvn_proof:
         played_scene(*arguments)
 
     def on_history(entry):
-        if recorder.steps:
-            recorder.steps[-1]["said"].append([shown(entry.who), shown(entry.what)])
+        if not recorder.steps:
+            return
+        back_where_it_was()
+        step, line = recorder.steps[-1], [shown(entry.who), shown(entry.what)]
+        if step.get("said_again", 1) == 0 and line in step["said"]:
+            step["said_again"] = 1
+        else:
+            step["said"].append(line)
 
     def on_menu(items, **ignored):
         if recorder.steps is None:
             return None
         if not recorder.steps:
             return first_menu(items)
+        back_where_it_was()
         step = recorder.steps[-1]
         options = [(renpy.substitutions.substitute(label)[0], value) for label, value in items if value is not None]
         named = [getattr(value, "kwargs", None) or {} for label, value in options]
-        step.pop("entered", None)
+        asked = len([one for one in recorder.steps if one.get("next") == "ask"])
+        plan = recorder.told["plans"][recorder.plan]
+        if plan.get("back") == asked and not recorder.rolled:
+            recorder.rolled = recorder.again = True
+            renpy.rollback(force=True, checkpoints=plan.get("checkpoints", 1))
+        if plan.get("save") == asked and not recorder.saved and not plan.get("loaded"):
+            plan["loaded"] = recorder.saved = recorder.again = True
+            renpy.save("comfyvn-proof")
+            recorder.again = False
         step["next"] = "ask"
         step["captions"] = [shown(renpy.substitutions.substitute(label)[0]) for label, value in items if value is None]
         # The engine shows what has no text, but nobody can choose it.
@@ -133,6 +192,8 @@ init 1500 python in comfyvn_proof:
         step["picked"] = recorder.picks.pop(0)
         if step["picked"] >= len(options):
             return stop("no such option")
+        if plan.get("back") is not None:
+            renpy.checkpoint(step["picked"])  # as the engine's own menu does: here one can roll back to
         return taken(options[step["picked"]][1])
 
     def first_menu(items):
