@@ -16,11 +16,11 @@ PAGES = Path(__file__).parents[2] / "docs" / "contexts"
 
 OWN = (
     "scene", "playthrough", "save", "worldline", "pov", "snapshot", "presentation", "character", "world", "template",
-    "asset", "provenance", "ledger", "policy", "export",
+    "asset", "provenance", "ledger", "policy", "export", "timeline", "variables",
 )
 """Pages whose examples begin with an empty studio, in an order in which each finds what it needs."""
 
-ON_THE_SAMPLE = ("registry", "telemetry", "timeline")
+ON_THE_SAMPLE = ("registry", "telemetry", "history")
 
 # What was written a moment ago may not be counted yet: a reader asks again.
 CURL = """
