@@ -74,7 +74,7 @@ def asked_of(contexts: Iterable[Context]) -> Iterator[tuple[str, Asking]]:
                 expects=_version,
             )
     yield CATEGORY, Asking(
-        RecordMerge, record, "worldline_id", f"{CATEGORY}:write", others=_source, expects=_version,
+        RecordMerge, record, "worldline_id", f"{CATEGORY}:write", others=_source, expects=_version, told=merged_told,
     )
 
 
@@ -106,3 +106,15 @@ def _told(command: RecordMerge, state: State, others: Sequence[State]) -> Iterat
 
 def _source(command: RecordMerge, asked: Asked) -> list[Stream]:
     return [] if command.source == MAIN else [Stream(asked.project, UNBRANCHED, CATEGORY, command.source)]
+
+
+def merged_told(events: Sequence[WorldlineEvent]) -> dict[str, Any]:
+    """What a recorded merge was."""
+    event = next(one for one in events if isinstance(one, WorldlineMerged))
+    return {
+        "ok": True, "source": event.source, "target": event.worldline_id, "source_position": event.source_position,
+        "position": event.position, "bases": [one.model_dump() for one in event.bases],
+        "fast_forward": event.fast_forward, "only": list(event.only), "rule": event.rule, "by_rule": event.by_rule,
+        "resolutions": [dict(one) for one in event.resolutions], "counts": event.counts, "story": event.story,
+        "conflicts": [], "conflict_count": 0,
+    }

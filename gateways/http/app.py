@@ -42,6 +42,7 @@ from gateways.http.health import Pulse, WorkerStatus, health_doors, product_vers
 from gateways.http.hub import Hub
 from gateways.http.live import live_figures
 from gateways.http.log import log_doors
+from gateways.http.merging import merging_doors
 from gateways.http.metrics import Metrics
 from gateways.http.playtest import playtest_doors
 from gateways.http.posed import posed_doors
@@ -118,6 +119,7 @@ class StudioApp(FastAPI):
             *posed_doors(studio, hub),
             *switching_doors(studio, self.metrics),
             *variable_doors(studio, self.metrics),
+            *merging_doors(studio, hub, self.metrics),
             *log_doors(studio),
             *export_doors(studio),
             *playtest_doors(studio),

@@ -56,6 +56,10 @@ class Merged:
     def address(self) -> str:
         return f"{self.category}/{self.id}"
 
+    @property
+    def after(self) -> Held:
+        return Held(self.fields, self.alive)
+
 
 def equal(one: Held, other: Held) -> bool:
     """Whether two documents say the same. Deleted ones still may differ in what they would be restored to."""

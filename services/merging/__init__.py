@@ -1,0 +1,1 @@
+"""Bringing one worldline's changes into another, checked and as one batch."""

@@ -1,0 +1,248 @@
+"""Bringing a worldline's changes into another: worked out on what can be read, checked, and asked as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from commands.declaration import Command
+from commands.story.merging import merging_of
+from commands.story.worldline import put_away
+from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
+from domain.ids import MAIN, UNBRANCHED
+from domain.ports import Stream
+from domain.story.merging.history import Version
+from domain.story.merging.proof import proof
+from domain.story.play import Story, story
+from domain.story.worldline import CATEGORY, WorldlineMerged
+from domain.tables import Reader, Where
+from projections.boards import merging as board
+from projections.boards.merging import Plan
+from projections.boards.overlay import Overlaid
+from projections.boards.story import story_content
+from services.dispatcher import LARGEST
+from services.merging.answers import (
+    applied,
+    conflicting,
+    previewed,
+    recorded,
+    repeated,
+    told,
+    too_large,
+    too_many,
+    unknown_decisions,
+)
+from services.merging.asking import Merge
+from services.studio import Asker, Studio, command_id_of
+
+ATTEMPTS: Final = 8
+"""How often a merge is worked out again when somebody was faster."""
+
+ONLY_LIMIT: Final = 1_000
+
+SCENES_PLAYED: Final = 1_000
+"""Most scenes of a project whose whole story is played for a merge; of a larger one the merged scenes are."""
+
+
+class Worked(NamedTuple):
+    """A merge as it was worked out: the plan, the commands that it comes to, and what playing has shown."""
+
+    plan: Plan
+    commands: list[Command]
+    story: dict[str, Any]
+
+
+def categories_of(studio: Studio) -> frozenset[str]:
+    """What branches, and so can be compared and merged."""
+    return frozenset(
+        name for name, context in studio.registry.contexts.items() if context.branches and context.write is not None
+    )
+
+
+class Merging:
+    """Merges worldlines of a studio."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._categories = categories_of(studio)
+
+    async def merge(self, asked: Merge, asker: Asker, *, dry_run: bool = False) -> dict[str, Any]:
+        """Merges, or tells what merging would do. The answer's shape is in docs/merging.md.
+
+        Raises ``Refused`` (``merge_conflicts``, with the conflicts as data in its detail) while anything is undecided,
+        ``Invalid``, ``NotFound``, ``Stale`` when others were faster again and again, and ``Unavailable``.
+        """
+        self._check(asked)
+        if asker.key is not None and not dry_run and (known := await self._repeated(asked, asker)) is not None:
+            return known
+        for attempt in range(ATTEMPTS):
+            worked = await self._worked(asked)
+            if not worked.commands:
+                return told(asked, worked.plan, worked.story) | {
+                    "applied": False, "nothing_to_merge": True,
+                    "message": f"{asked.target} has everything of {asked.source} already.",
+                }
+            try:
+                receipts = await self._studio.ask_all(
+                    worked.commands, asker, project=asked.project, worldline=asked.target, dry_run=dry_run,
+                    request=asked.digest(),
+                )
+            except Stale:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                continue
+            except Invalid as error:
+                raise too_large(error, worked.plan) from error
+            if dry_run:
+                return previewed(asked, worked.plan, worked.story, receipts)
+            return applied(receipts)
+        raise AssertionError("the last attempt answers or raises")
+
+    def _check(self, asked: Merge) -> None:
+        if asked.source == asked.target:
+            raise Invalid(
+                f"Worldline {asked.source} cannot be merged into itself.", error="merge_into_itself",
+                remediation=[Remedy("Name two worldlines.", "choose_worldline")], detail={"worldline": asked.source},
+            )
+        strange = sorted(
+            one[:100] for one in asked.wanted.only if one.partition("/")[0] not in self._categories
+        )
+        if strange or len(asked.wanted.only) > ONLY_LIMIT:
+            raise Invalid(
+                f"Nothing that can be merged is called {strange[0]!r}." if strange
+                else f"`only` names at most {ONLY_LIMIT} documents.",
+                error="unknown_document" if strange else "too_many_documents",
+                remediation=[Remedy("Name categories (`scene`) or documents (`scene/intro`).", "fix_only")],
+                detail={"unknown": strange[:100], "categories": sorted(self._categories)},
+            )
+
+    # --- working it out -----------------------------------------------------------------------------------------------
+
+    async def _worked(self, asked: Merge) -> Worked:
+        head = await self._studio.log.head()
+        await self._studio.counted(board.READS, head)
+        return await asyncio.to_thread(self._work, asked, head)
+
+    def _work(self, asked: Merge, head: int) -> Worked:
+        with self._studio.models.reader() as reader:
+            version = self._in_use(reader, asked)
+            plan = board.plan(
+                reader, asked.project, Version(asked.source, head), Version(asked.target, head), self._categories,
+                asked.wanted,
+            )
+            if plan.unused:
+                raise unknown_decisions(plan.unused)
+            shown = self._played(reader, asked, plan, head)
+            if plan.open:
+                raise conflicting(asked, plan, shown)
+        if not plan.considered or (plan.converged and not plan.changed):
+            return Worked(plan, [], shown)
+        documents: list[Command] = [
+            merging_of(one.category)(id=one.id, fields=dict(one.writes), version=one.ours.version)
+            for one in plan.changed
+        ]
+        if len(documents) >= LARGEST:
+            raise too_many(len(documents))
+        return Worked(plan, [recorded(asked, plan, shown, version), *documents], shown)
+
+    def _in_use(self, reader: Reader, asked: Merge) -> int:
+        """The version of the target's own stream; raises ``NotFound`` and ``Refused`` for what cannot be merged."""
+        version = 0
+        for name in (asked.source, asked.target):
+            row = None if name == MAIN else reader.row("worldlines", project=asked.project, worldline_id=name)
+            if name != MAIN and row is None:
+                raise NotFound(
+                    f"Project {asked.project} has no worldline {name}.", error="unknown_worldline",
+                    remediation=[Remedy("List the worldlines of the project.", "list_worldlines")],
+                    detail={"project": asked.project, "worldline": name},
+                )
+            if row is not None and row["archived"]:
+                raise put_away(name)
+            version = row["version"] if row is not None else 0
+        newest = reader.rows(
+            "worldline_merges", Where("project", "=", asked.project), Where("worldline_id", "=", asked.target),
+            order=("-position",), limit=1,
+        )
+        return max([version, *(int(row["version"]) for row in newest)])
+
+    # --- playing it ---------------------------------------------------------------------------------------------------
+
+    def _played(self, reader: Reader, asked: Merge, plan: Plan, head: int) -> dict[str, Any]:
+        """What playing the merged story shows."""
+        if not plan.changed:
+            return {"playable": None, "why": "Nothing changes."}
+        laid = {(one.category, one.id): one.writes for one in plan.changed}
+        merged: Reader = Overlaid(reader, asked.project, asked.target, laid)
+        scenes = reader.count(
+            "document_fields", Where("project", "=", asked.project), Where("category", "=", "scene"),
+            Where("field", "=", "summary"), Where("worldline", "in", [one.worldline for one in plan.common]
+                                                  + [asked.source, asked.target]),
+        )
+        if scenes > SCENES_PLAYED:
+            return self._played_apart(reader, merged, asked, plan, head)
+        before, why_before = _story(reader, asked, head)
+        after, why = _story(merged, asked, head)
+        if after is None:
+            return {"playable": False, "why": why, "before": why_before or None}
+        return proof(before, after)
+
+    def _played_apart(
+        self, reader: Reader, merged: Reader, asked: Merge, plan: Plan, head: int
+    ) -> dict[str, Any]:
+        """Of a large project each merged scene is played by itself."""
+        views: dict[str, Any] = {}
+        scenes = [one for one in plan.changed if one.category == "scene" and one.alive]
+        for one in scenes[:SCENES_PLAYED]:
+            before, _ = _story(reader, asked, head, one.id) if one.ours.alive else (None, "")
+            after, why = _story(merged, asked, head, one.id)
+            views[one.id] = {"playable": False, "why": why} if after is None else proof(before, after, 500)
+        changed = {
+            name: [view["appeared"] or view["vanished"] for view in shown["views"]]
+            for name, shown in views.items() if shown["playable"]
+        }
+        digest = sha256(orjson.dumps({name: view.get("digest") for name, view in views.items()})).hexdigest()
+        return {
+            "playable": all(view["playable"] for view in views.values()), "scenes": len(views), "apart": True,
+            "changed_endings": sorted(name for name, found in changed.items() if any(found))[:50],
+            "digest": f"sha256:{digest}",
+        }
+
+    # --- the same request again ---------------------------------------------------------------------------------------
+
+    async def _repeated(self, asked: Merge, asker: Asker) -> dict[str, Any] | None:
+        """The first answer, when this very request was applied before; raises ``Invalid`` for a key of another."""
+        command_id = command_id_of(asker, asked.project)
+        stream = Stream(asked.project, UNBRANCHED, CATEGORY, asked.target)
+        dispatcher = self._studio.dispatcher
+        loaded = await dispatcher.aggregates.load(stream)
+        seen = loaded.seen.get(command_id)
+        if seen is None and dispatcher.receipts is not None:
+            seen = await dispatcher.receipts.find(asked.project, command_id, counted=loaded.forgotten)
+        if seen is None:
+            return None
+        if seen.request != asked.digest():
+            raise Invalid(
+                "This Idempotency-Key was used before for another request.", error="idempotency_key_reused",
+                remediation=[Remedy("Use a new key for a new request.", "new_key")],
+            )
+        positions = [one.position for one in seen.outcomes]
+        found = await dispatcher.log.read_stream(stream, after=min(positions) - 1, upto=max(positions))
+        for one in found:
+            event = self._studio.registry.decode(one)
+            if one.command_id == command_id and isinstance(event, WorldlineMerged):
+                return repeated(event, one.version, one.position)
+        raise Unavailable(
+            "The merge that this key belongs to cannot be read.", error="event_unreadable",
+            remediation=[Remedy("Run `comfyvn log verify`.", "verify")],
+        )
+
+
+def _story(reader: Reader, asked: Merge, head: int, scene: str | None = None) -> tuple[Story | None, str]:
+    """The story of the target as a reader shows it, or why it cannot be played."""
+    try:
+        return story(story_content(reader, asked.project, asked.target, head, scene=scene)), ""
+    except ComfyVNError as error:
+        return None, error.message
