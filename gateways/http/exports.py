@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from domain.errors import NotFound, Refused, Remedy
 from domain.exchange.export import CATEGORY, POVS_LIMIT, WORLDS_LIMIT, Finished, Order, Unrequested
@@ -61,9 +61,17 @@ class RenpyExport(Value):
     folder: Token | None = None
     force: bool = False
 
+    @model_validator(mode="after")
+    def _one_story(self) -> RenpyExport:
+        if self.timeline is not None and self.scene is not None:
+            raise ValueError("name a timeline or a scene, not both")
+        if self.worldline is not None and self.worlds:
+            raise ValueError("name a worldline or worlds, not both")
+        return self
+
     def order(self, worldline: str) -> Order:
         """What is asked of the context."""
-        worlds = self.worlds or (self.worldline or worldline,)
+        worlds = tuple(dict.fromkeys(self.worlds)) or (self.worldline or worldline,)
         povs = tuple(dict.fromkeys((*((self.pov,) if self.pov else ()), *self.povs)))
         return Order(
             timeline=self.timeline, scene=self.scene, worldlines=worlds, world_mode=self.world_mode,

@@ -22,7 +22,6 @@ async def requested(studio: Studio, project: str, order: Order, asker: Asker) ->
     No receipt when the same was asked for under the same key before. Raises ``Locked`` where the policy says no, which
     is recorded, and what ``gathered`` raises.
     """
-    RequestExport(order=order)  # what contradicts itself is refused before anybody looks
     export_id = None
     if asker.key is not None:
         export_id = derived_id(CATEGORY, project, asker.actor, asker.key, length=16)
@@ -51,7 +50,6 @@ async def _asked_before(studio: Studio, project: str, export_id: str, order: Ord
 
 async def previewed(studio: Studio, project: str, order: Order, asker: Asker) -> dict[str, Any]:
     """What an export would do to the studio's own folder of it, and what the gate would say; touches nothing."""
-    RequestExport(order=order)
     found = await gathered(studio, project, order)
     told = await export_preview(found, home(studio.settings, project, found.order))
     plain = Asker(asker.actor, None, asker.correlation_id, asker.causation_id)

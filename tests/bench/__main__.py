@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from tests.bench import doors, logs, models, playing, playtest, stories
+from tests.bench import doors, exporting, logs, models, playing, playtest, stories
 from tests.bench.figures import Figure, as_json, milliseconds, table
 from tests.bench.peers import fsync_probe
 
@@ -31,6 +31,7 @@ FIGURES: dict[str, Callable[[Path, bool], Iterable[Figure]]] = {
     "story": stories.story_figures,
     "play": playing.playing_figures,
     "playtest": playtest.playtest_figures,
+    "export": exporting.export_figures,
 }
 """Name of a group -> what measures it, given a scratch folder and whether to be quick."""
 
