@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from domain.tables import OPEN, PAGE_LIMIT, Has, Reader, Row, Where
 from projections.boards.documents import FIELDS
 
@@ -13,6 +15,10 @@ _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "in": lambda one, many: one in many,
 }
+
+
+def _said(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 class Overlaid:
@@ -59,12 +65,12 @@ class Overlaid:
 
     def columns(
         self, table: str, names: Sequence[str], /, *where: Where | Has, order: Sequence[str] = (),
-        limit: int = PAGE_LIMIT, after: Sequence[Any] = (),
+        limit: int = PAGE_LIMIT, after: Sequence[Any] = (), raw: bool = False,
     ) -> list[Sequence[Any]]:
         if table != FIELDS.name:
-            return self._below.columns(table, names, *where, order=order, limit=limit, after=after)
+            return self._below.columns(table, names, *where, order=order, limit=limit, after=after, raw=raw)
         found = self.rows(table, *where, order=order, limit=limit, after=after)
-        return [[row[name] for row in found] for name in names]
+        return [[_said(row[name]) if raw and name == "value" else row[name] for row in found] for name in names]
 
     def count(self, table: str, /, *where: Where | Has) -> int:
         return self._below.count(table, *where)

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from projections.boards.differing import document_told
-
 from commands.story.merging import RecordMerge, merged_told
 from domain.errors import ComfyVNError, Invalid, Refused, Remedy
 from domain.story.merging.conflicts import Settled
 from domain.story.merging.documents import NOTHING, Merged
 from domain.story.worldline import MergeBase, WorldlineMerged
+from projections.boards.differing import document_told
 from projections.boards.merging import Plan
 from services.dispatcher import LARGEST, Receipt
 from services.merging.asking import Merge
