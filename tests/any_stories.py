@@ -1,5 +1,7 @@
-"""Random valid stories: whole content for ``play.story`` from a seed, as hostile as the schema allows, small enough to
-enumerate."""
+"""Random valid stories from a seed.
+
+Whole content for ``play.story``, as hostile as the schema allows, and small enough for every path to be played.
+"""
 
 from __future__ import annotations
 
