@@ -198,7 +198,7 @@ def test_hostile_orders_get_a_clear_no(server_factory: Callable[..., RunningServ
             assert answer.json()["remediation"], body
         for path in ("/api/exports/none/file", "/api/exports/..%2fx/file", "/api/exports/none"):
             assert door.get(path, params=at).status_code == 404
-        assert door.get("/api/export/renpy/preview", params={**at, "as_of": "-1"}).status_code == 400
+        assert door.get("/api/export/renpy/preview", params={**at, "as_of": "-1"}).status_code == 422
 
 
 def test_a_killed_workers_export_is_made_by_the_next(
