@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,19 +76,18 @@ def _told(project: Path) -> str:
     return "".join("\n" + path.read_text(encoding="utf-8-sig", errors="replace") for path in found)
 
 
-def installed() -> Path | None:
-    """The engine's command, if it is here."""
-    found = shutil.which("renpy")
-    places = [*([found] if found else []), *PLACES]
-    return next((Path(place) for place in places if os.access(place, os.X_OK)), None)
+def installed(places: Sequence[str] = PLACES, path: str | None = None) -> Path | None:
+    """The engine's command, if it is here: on a search path (none: that of the environment) or in one of the places."""
+    found = shutil.which("renpy", path=path)
+    return next((Path(place) for place in (*([found] if found else []), *places) if os.access(place, os.X_OK)), None)
 
 
-def install() -> Path:
+def install(places: Sequence[str] = PLACES, path: str | None = None) -> Path:
     """The engine's command; Debian's packages are installed where that may be done. Raises ``EngineMissing``."""
-    if command := installed():
+    if command := installed(places, path):
         return command
     wanted = f"apt-get install -y --no-install-recommends {' '.join(PACKAGES)}"
-    apt = shutil.which("apt-get")
+    apt = shutil.which("apt-get", path=path)
     if apt is None:
         raise EngineMissing(
             "Ren'Py is not installed, and this machine has no apt-get to install Debian's with. Run this on Debian 12 "
@@ -103,7 +103,7 @@ def install() -> Path:
         )
         if done.returncode:
             raise EngineMissing(f"{' '.join([apt, *arguments])} failed:\n{(done.stdout + done.stderr)[-2000:]}")
-    command = installed()
+    command = installed(places, path)
     if command is None:
         raise EngineMissing("apt-get installed Ren'Py, but its command is nowhere to be found.")
     return command

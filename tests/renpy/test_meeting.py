@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from domain.story import play
 from tests.any_stories import any_story, povs_of
+from tests.renpy.engine import EngineMissing, install
 from tests.renpy.meeting import difference, met_in_engine, met_in_studio
 from tests.renpy.paths import every_path, paths_of, played
 from tests.renpy.proof import compared
@@ -121,6 +123,11 @@ def test_every_path_is_found_once_and_none_is_invented() -> None:
             assert path.picks[-1] < open_
             assert shorter.steps[-1]["offered"][path.picks[-1]]["id"] == path.steps[len(shorter.steps) - 1]["chosen"]
     assert any(path.picks == (1,) for path in found)
+
+
+def test_without_an_engine_and_without_a_way_to_get_one_the_proof_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EngineMissing, match=r"apt-get install -y .*renpy"):
+        install(places=(), path=str(tmp_path))
 
 
 def test_stories_with_too_many_paths_are_sampled_and_say_so() -> None:
