@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
@@ -96,7 +96,19 @@ def _operation(verb: str, body: type[Named], summary: str) -> schemas.Schema:
     }
 
 
-def _schema(body: type[Named]) -> dict[str, Any]:
+def _schema(body: type[Named]) -> Any:
     """The body's schema in one piece."""
     told = body.model_json_schema()
-    return {name: one for name, one in told.items() if name != "$defs"}
+    return _in_place(told, told.pop("$defs", {}))
+
+
+def _in_place(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The same schema with what it refers to written where it is referred to; none of it refers to itself."""
+    if isinstance(schema, list):
+        return [_in_place(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        rest = {name: one for name, one in schema.items() if name != "$ref"}
+        return _in_place(definitions[schema["$ref"].rpartition("/")[2]] | rest, definitions)
+    return {name: _in_place(one, definitions) for name, one in schema.items()}
