@@ -16,6 +16,7 @@ What an engine cannot do is left as it is in ``Rig``: those tests say why they d
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
