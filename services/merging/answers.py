@@ -122,7 +122,7 @@ def repeated(event: WorldlineMerged, version: int, position: int) -> dict[str, A
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def conflicting(asked: Merge, plan: Plan, shown: Mapping[str, Any]) -> Refused:
+def conflicting(asked: Merge, plan: Plan) -> Refused:
     """Something is undecided; the conflicts stand in the detail, as data."""
     count = len(plan.open)
     return Refused(
@@ -133,7 +133,7 @@ def conflicting(asked: Merge, plan: Plan, shown: Mapping[str, Any]) -> Refused:
             Remedy("Settle all of them by one rule: ours, theirs or newest.", "settle_by_rule"),
             Remedy("Merge only documents without conflicts, by naming them in `only`.", "narrow"),
         ],
-        detail=told(asked, plan, shown),
+        detail=told(asked, plan, {"playable": None, "why": "Something is undecided."}),
     )
 
 

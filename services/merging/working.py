@@ -14,6 +14,7 @@ from commands.story.worldline import put_away
 from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
 from domain.ids import MAIN, UNBRANCHED
 from domain.ports import Stream
+from domain.story.merging.documents import SUMMARY
 from domain.story.merging.history import Version
 from domain.story.merging.proof import proof
 from domain.story.play import Story, story
@@ -135,9 +136,10 @@ class Merging:
             )
             if plan.unused:
                 raise unknown_decisions(plan.unused)
-            shown = self._played(reader, asked, plan, head)
             if plan.open:
-                raise conflicting(asked, plan, shown)
+                raise conflicting(asked, plan)
+            self._must_be_valid(plan)
+            shown = self._played(reader, asked, plan, head)
         if not plan.considered or (plan.converged and not plan.changed):
             return Worked(plan, [], shown)
         documents: list[Command] = [
@@ -147,6 +149,18 @@ class Merging:
         if len(documents) >= LARGEST:
             raise too_many(len(documents))
         return Worked(plan, [recorded(asked, plan, shown, version), *documents], shown)
+
+    def _must_be_valid(self, plan: Plan) -> None:
+        """Each merged document by its own context's rules; raises ``Invalid`` that names the document."""
+        for one in plan.changed:
+            context = self._studio.registry.contexts[one.category]
+            if not one.alive or context.write is None:
+                continue
+            try:
+                context.write(one.id, context.initial, {**one.fields, SUMMARY: {}})
+            except Invalid as error:
+                error.detail["document"] = one.address
+                raise
 
     def _in_use(self, reader: Reader, asked: Merge) -> int:
         """The version of the target's own stream; raises ``NotFound`` and ``Refused`` for what cannot be merged."""
