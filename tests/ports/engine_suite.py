@@ -163,8 +163,6 @@ class Stored:
     """A ``Reading`` of bytes in memory, in small pieces."""
 
     def __init__(self, *contents: bytes, media_type: str = "image/png", piece: int = 1000) -> None:
-        import hashlib
-
         self._piece = piece
         self._contents = {f"sha256:{hashlib.sha256(one).hexdigest()}": one for one in contents}
         self.materials = [
