@@ -16,9 +16,9 @@ IDS = ("a", "b", "c", "d", "e")
 TEXTS = ("one", "two", "three")
 
 
-def held(fields: Mapping[str, Any], alive: bool = True, at: int = 1) -> Held:
-    """A document whose fields all got their values at one position."""
-    return Held(fields, alive, dict.fromkeys([*fields, "summary"], at), at)
+def held(fields: Mapping[str, Any], alive: bool = True, at: int = 0) -> Held:
+    """A document whose fields got their values at a position of its own, or at none that is known."""
+    return Held(fields, alive, dict.fromkeys([*fields, "summary"], at) if at else {}, at)
 
 
 @st.composite

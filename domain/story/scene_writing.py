@@ -30,7 +30,7 @@ from domain.story.scene import (
     Written,
     document_of,
 )
-from domain.story.scene_model import SceneDocument
+from domain.story.scene_model import NODES_LIMIT, SceneDocument
 from domain.story.scene_rules import SHOWN, Problem, graph_problems, schema_problems
 
 BATCH_BYTES: Final = 400 * 1024
@@ -56,7 +56,7 @@ def write(id_: str, state: Unwritten | Written | Deleted, fields: Fields) -> Seq
     if isinstance(state, Unwritten) and not differs:
         return []
     if differs:
-        _must_hold(after)
+        _must_hold(after, written)
     events: list[SceneEvent] = []
     if isinstance(state, Unwritten):
         events += _created(after)
@@ -122,13 +122,18 @@ def _misplaced(name: str, value: Any) -> str | None:
     return None if value["node"].get("id") == name else "Its id and its field differ."
 
 
-def _must_hold(scene: Written) -> None:
+def _must_hold(scene: Written, written: Sequence[PlacedNode]) -> None:
+    """Raises ``Invalid`` where the scene would not be valid. Nodes that stay as they are have been judged before."""
     document = document_of(scene)
+    judged = [one.node for one in written] or document["nodes"][:1]
     try:
-        SceneDocument.model_validate_json(to_json(document), strict=True)
+        SceneDocument.model_validate_json(to_json({**document, "nodes": judged}), strict=True)
     except ValidationError as error:
         raise _invalid(schema_problems(error)) from error
-    if problems := graph_problems(document):
+    problems = graph_problems(document)
+    if len(scene.nodes) > NODES_LIMIT:
+        problems.append(Problem("nodes", f"A scene has at most {NODES_LIMIT} nodes.", "too_large"))
+    if problems:
         raise _invalid(problems)
 
 

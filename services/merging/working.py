@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
-
-import orjson
 
 from commands.declaration import Command
 from commands.story.merging import merging_of
 from commands.story.worldline import put_away
-from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
+from domain.errors import Invalid, NotFound, Remedy, Stale, Unavailable
 from domain.ids import MAIN, UNBRANCHED
 from domain.ports import Stream
 from domain.story.merging.documents import SUMMARY
 from domain.story.merging.history import Version
-from domain.story.merging.proof import proof
-from domain.story.play import Story, story
 from domain.story.worldline import CATEGORY, WorldlineMerged
 from domain.tables import Reader, Where
 from projections.boards import merging as board
 from projections.boards.merging import Plan
-from projections.boards.overlay import Overlaid
-from projections.boards.story import story_content
 from services.dispatcher import LARGEST
 from services.merging.answers import (
     applied,
@@ -37,15 +30,13 @@ from services.merging.answers import (
     unknown_decisions,
 )
 from services.merging.asking import Merge
+from services.merging.playing import shown_by_playing
 from services.studio import Asker, Studio, command_id_of
 
 ATTEMPTS: Final = 8
 """How often a merge is worked out again when somebody was faster."""
 
 ONLY_LIMIT: Final = 1_000
-
-SCENES_PLAYED: Final = 1_000
-"""Most scenes of a project whose whole story is played for a merge; of a larger one the merged scenes are."""
 
 
 class Worked(NamedTuple):
@@ -139,7 +130,7 @@ class Merging:
             if plan.open:
                 raise conflicting(asked, plan)
             self._must_be_valid(plan)
-            shown = self._played(reader, asked, plan, head)
+            shown = shown_by_playing(reader, asked, plan, head)
         if not plan.considered or (plan.converged and not plan.changed):
             return Worked(plan, [], shown)
         documents: list[Command] = [
@@ -154,7 +145,7 @@ class Merging:
         """Each merged document by its own context's rules; raises ``Invalid`` that names the document."""
         for one in plan.changed:
             context = self._studio.registry.contexts[one.category]
-            if not one.alive or context.write is None:
+            if not one.alive or one.verbatim or context.write is None:
                 continue
             try:
                 context.write(one.id, context.initial, {**one.fields, SUMMARY: {}})
@@ -181,48 +172,6 @@ class Merging:
             order=("-position",), limit=1,
         )
         return max([version, *(int(row["version"]) for row in newest)])
-
-    # --- playing it ---------------------------------------------------------------------------------------------------
-
-    def _played(self, reader: Reader, asked: Merge, plan: Plan, head: int) -> dict[str, Any]:
-        """What playing the merged story shows."""
-        if not plan.changed:
-            return {"playable": None, "why": "Nothing changes."}
-        laid = {(one.category, one.id): one.writes for one in plan.changed}
-        merged: Reader = Overlaid(reader, asked.project, asked.target, laid)
-        scenes = reader.count(
-            "document_fields", Where("project", "=", asked.project), Where("category", "=", "scene"),
-            Where("field", "=", "summary"), Where("worldline", "in", [one.worldline for one in plan.common]
-                                                  + [asked.source, asked.target]),
-        )
-        if scenes > SCENES_PLAYED:
-            return self._played_apart(reader, merged, asked, plan, head)
-        before, why_before = _story(reader, asked, head)
-        after, why = _story(merged, asked, head)
-        if after is None:
-            return {"playable": False, "why": why, "before": why_before or None}
-        return proof(before, after)
-
-    def _played_apart(
-        self, reader: Reader, merged: Reader, asked: Merge, plan: Plan, head: int
-    ) -> dict[str, Any]:
-        """Of a large project each merged scene is played by itself."""
-        views: dict[str, Any] = {}
-        scenes = [one for one in plan.changed if one.category == "scene" and one.alive]
-        for one in scenes[:SCENES_PLAYED]:
-            before, _ = _story(reader, asked, head, one.id) if one.ours.alive else (None, "")
-            after, why = _story(merged, asked, head, one.id)
-            views[one.id] = {"playable": False, "why": why} if after is None else proof(before, after, 500)
-        changed = {
-            name: [view["appeared"] or view["vanished"] for view in shown["views"]]
-            for name, shown in views.items() if shown["playable"]
-        }
-        digest = sha256(orjson.dumps({name: view.get("digest") for name, view in views.items()})).hexdigest()
-        return {
-            "playable": all(view["playable"] for view in views.values()), "scenes": len(views), "apart": True,
-            "changed_endings": sorted(name for name, found in changed.items() if any(found))[:50],
-            "digest": f"sha256:{digest}",
-        }
 
     # --- the same request again ---------------------------------------------------------------------------------------
 
@@ -252,11 +201,3 @@ class Merging:
             "The merge that this key belongs to cannot be read.", error="event_unreadable",
             remediation=[Remedy("Run `comfyvn log verify`.", "verify")],
         )
-
-
-def _story(reader: Reader, asked: Merge, head: int, scene: str | None = None) -> tuple[Story | None, str]:
-    """The story of the target as a reader shows it, or why it cannot be played."""
-    try:
-        return story(story_content(reader, asked.project, asked.target, head, scene=scene)), ""
-    except ComfyVNError as error:
-        return None, error.message

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from tests.bench import doors, exporting, logs, models, playing, playtest, stories
+from tests.bench import doors, exporting, logs, merging, models, playing, playtest, stories
 from tests.bench.figures import Figure, as_json, milliseconds, table
 from tests.bench.peers import fsync_probe
 
@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[Path, bool], Iterable[Figure]]] = {
     "travel": doors.travel_figures,
     "streams": doors.stream_figures,
     "rebuild": models.rebuild_figures,
+    "merge": merging.merging_figures,
     "story": stories.story_figures,
     "play": playing.playing_figures,
     "playtest": playtest.playtest_figures,

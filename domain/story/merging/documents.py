@@ -41,7 +41,7 @@ MENDS: Final[Mapping[str, Mend]] = {"scene": nothing_dangles}
 @dataclass(frozen=True, slots=True)
 class Merged:
     """A merged document. ``writes`` are the fields that ours does not have so (``None`` removes; ``summary`` of
-    ``None`` deletes, any other brings it back)."""
+    ``None`` deletes, any other brings it back). ``verbatim``: nothing was made anew, it is as theirs is."""
 
     category: str
     id: str
@@ -51,6 +51,7 @@ class Merged:
     fields: Mapping[str, Any]
     alive: bool
     writes: Mapping[str, Any]
+    verbatim: bool = False
 
     @property
     def address(self) -> str:
@@ -64,8 +65,16 @@ class Merged:
 def equal(one: Held, other: Held) -> bool:
     """Whether two documents say the same. Deleted ones still may differ in what they would be restored to."""
     return one.alive == other.alive and one.fields.keys() == other.fields.keys() and all(
-        value is other.fields[path] or same_json(value, other.fields[path]) for path, value in one.fields.items()
+        same_field(path, one, other) for path in one.fields
     )
+
+
+def same_field(path: str, one: Held, other: Held) -> bool:
+    """Whether a field says the same. What was written at one position is one value: it need not be compared."""
+    since = one.since.get(path)
+    if since is not None and since == other.since.get(path):
+        return True
+    return same_json(one.fields[path], other.fields[path])
 
 
 def newer_side(category: str, id_: str, ours: Held, theirs: Held) -> Callable[[Path], Any]:
@@ -87,44 +96,47 @@ def merge(category: str, id_: str, base: Held, ours: Held, theirs: Held, court: 
     """The document that both sides' changes add up to. Conflicts go to the court, decisions come from there."""
     court.newer = newer_side(category, id_, ours, theirs)
     path = (category, id_)
-    fields, alive = _whole(path, base, ours, theirs, court)
-    if alive and category in MENDS and not court.contested:
+    fields, alive, verbatim = _whole(path, base, ours, theirs, court)
+    if alive and category in MENDS and not court.contested and not verbatim:
         fields = MENDS[category](path, fields, base, ours, theirs, court)
     writes: dict[str, Any] = {
         name: fields.get(name) for name in (*fields, *(one for one in ours.fields if one not in fields))
-        if not same_json(fields.get(name), ours.fields.get(name))
+        if fields.get(name) is not ours.fields.get(name) and not (
+            verbatim and name in fields and name in ours.fields and same_field(name, theirs, ours)
+        ) and not same_json(fields.get(name), ours.fields.get(name))
     }
     if alive != ours.alive:
         writes[SUMMARY] = {} if alive else None
-    return Merged(category, id_, base, ours, theirs, fields, alive, writes)
+    return Merged(category, id_, base, ours, theirs, fields, alive, writes, verbatim)
 
 
-def _whole(path: Path, base: Held, ours: Held, theirs: Held, court: Court) -> tuple[dict[str, Any], bool]:
+def _whole(path: Path, base: Held, ours: Held, theirs: Held, court: Court) -> tuple[dict[str, Any], bool, bool]:
+    """The fields, whether the document is there, and whether it is theirs as it stands."""
     decision = court.named(path)
     if decision is not None:
-        return _decided(path, decision, base, ours, theirs, court)
+        return *_decided(path, decision, base, ours, theirs, court), False
     apart = ours.alive != theirs.alive
     if equal(ours, theirs) or not (ours.alive or theirs.alive):
-        return dict(ours.fields), ours.alive
+        return dict(ours.fields), ours.alive, False
     if apart or not court.decisions:
         # With decisions about single fields, what only one side changed is gone through as well: it may be one.
         if equal(theirs, base):
-            return dict(ours.fields), ours.alive
+            return dict(ours.fields), ours.alive, False
         if equal(ours, base):
-            return dict(theirs.fields), theirs.alive
+            return dict(theirs.fields), theirs.alive, True
     if apart:
         told = court.settle("edited_and_deleted", path, _said(base), _said(ours), _said(theirs), {
             "edited_by": "ours" if ours.alive else "theirs",
         })
         chosen = next((one for one in (ours, theirs, base) if one.alive and told is one.fields), None)
-        return (dict(chosen.fields), True) if chosen else (dict(ours.fields or theirs.fields), False)
+        return dict((chosen or ours).fields or theirs.fields), chosen is not None, False
     was = base.fields
     found = {
         name: merged((*path, *_parts(name)), was.get(name, MISSING), ours.fields.get(name, MISSING),
                      theirs.fields.get(name, MISSING), court)
         for name in (*ours.fields, *(one for one in theirs.fields if one not in ours.fields))
     }
-    return {name: value for name, value in found.items() if value is not MISSING and value is not None}, True
+    return {name: value for name, value in found.items() if value is not MISSING and value is not None}, True, False
 
 
 def _decided(

@@ -86,4 +86,4 @@ def _item_name(value: Any) -> str | None:
 
 def _with(one: Merged, changes: Mapping[str, Any]) -> Merged:
     fields = {path: value for path, value in {**one.fields, **changes}.items() if value is not None}
-    return replace(one, fields=fields, writes={**one.writes, **changes})
+    return replace(one, fields=fields, writes={**one.writes, **changes}, verbatim=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from domain.canonical import digest
@@ -18,6 +19,24 @@ POVS: Final = 4
 
 SHOWN: Final = 50
 """Most endings that one list names."""
+
+
+PATHS: Final = ("id", "type", "actions", "end")
+WAYS: Final = ("id", "target", "weight", "conditions", "actions", "visible_to")
+
+
+def skeleton(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a scene's fields what paths depend on: not texts, looks or notes. Labels only as far as there are any."""
+    nodes = {}
+    for path, value in fields.items():
+        if path.startswith("nodes/"):
+            node = value["node"]
+            ways = [
+                {**{name: one[name] for name in WAYS if name in one}, "label": bool(one.get("label"))}
+                for one in node.get("choices", ())
+            ]
+            nodes[path] = {**{name: node[name] for name in PATHS if name in node}, "choices": ways}
+    return {**{name: fields.get(name) for name in ("start", "variables", "default_pov")}, "nodes": nodes}
 
 
 def played(story: Story, states: int = STATES) -> dict[str, Any]:
