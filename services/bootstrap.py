@@ -25,6 +25,7 @@ from domain.errors import ComfyVNError, NotFound, Refused, Remedy, Unavailable
 from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
+from services.generation.engines import Engines
 from services.processes.declared import PROCESSES
 from services.processes.runner import Runner, Surveyed
 from services.projector import Projector
@@ -190,7 +191,11 @@ async def open_everything(
         models = await reach_models(settings, stack)
         dispatcher = Dispatcher(reached.log, REGISTRY, TimelineReceipts(models, settings.wait_seconds))
         stack.push_async_callback(dispatcher.close)
-        studio = Studio(settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings))
+        engines = reach_engines(settings)
+        stack.push_async_callback(engines.close)
+        studio = Studio(
+            settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines
+        )
         opened = Opened(studio, reached)
         if role == "server":
             await asyncio.to_thread(_make_read_models, models)
@@ -252,6 +257,11 @@ def reach_tokens(settings: Settings) -> TokenBook:
 def reach_chain(settings: Settings) -> ChainFolder:
     """Where the audit keeps its hashes, without opening anything: enough to verify an exported log."""
     return ChainFolder(_folder(settings).audit)
+
+
+def reach_engines(settings: Settings) -> Engines:
+    """The engines of this installation, none of which has been asked anything yet."""
+    return Engines()
 
 
 def reach_blobs(settings: Settings) -> StoredBlobs:

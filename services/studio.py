@@ -20,6 +20,7 @@ from domain.ids import MAIN, derived_id
 from domain.ports import Blobs, Log, ReadModels
 from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
+from services.generation.engines import Engines
 from services.pinning import PinnedStories
 from services.registry import Registry
 from services.settings import Settings
@@ -69,6 +70,7 @@ class Studio:
     blobs: Blobs
     clock: Callable[[], str] = utc_now
     moment_seconds: float = MOMENT_SECONDS
+    engines: Engines = field(default_factory=Engines)
     stories: Stories = field(init=False)
     _newest: dict[str, int] = field(default_factory=dict)
     _counted: dict[str, int] = field(default_factory=dict)
