@@ -17,6 +17,7 @@ from commands.story.worldline import ArchiveWorldline, ForkWorldline, RestoreWor
 from domain.ids import MAIN, checked
 from domain.story.pov import DEFAULT_VIEW
 from domain.story.worldline import LANE_ALIASES, Lane, lane_named
+from gateways import cli_merging
 from gateways.cli_console import Actor, AsJson, Data, Project, emit, out, progress, run, settings_of, usage
 from projections.boards.timeline_overlay import ShowOverlay
 from projections.story.worldline import ListWorldlines
@@ -24,6 +25,8 @@ from services.bootstrap import Opened, open_everything
 from services.studio import Asker
 
 app = typer.Typer(no_args_is_help=True, help="List, draw, fork, switch and put away the worldlines of a project.")
+app.command()(cli_merging.diff)
+app.command()(cli_merging.merge)
 
 Line = Annotated[str, typer.Argument(help="Id of the worldline.")]
 View = Annotated[str, typer.Option(help="Which view; several windows on one project have one each.")]
