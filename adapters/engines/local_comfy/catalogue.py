@@ -1,0 +1,202 @@
+"""What an installation has: its node classes and the files that its loaders list, as ``/object_info`` tells.
+
+Asked before anything is submitted, so that people learn in one sentence which node or model is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from adapters.engines.local_comfy.building import Graph
+from adapters.engines.local_comfy.client import Client, quoted
+from adapters.engines.local_comfy.workflows import Workflow, linked
+from domain.ports.engines import EngineError
+from domain.studio.fault import Fault, fault
+
+FRESH_SECONDS: Final = 20.0
+"""How long what an installation has is believed. A model that is copied in is seen after at most so long."""
+
+CLASSES_LIMIT: Final = 1000
+"""Most node classes that are remembered."""
+
+MODEL_FILES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
+
+FOLDERS: Final[Mapping[str, str]] = {
+    "ckpt_name": "checkpoints", "lora_name": "loras", "vae_name": "vae", "unet_name": "diffusion_models",
+    "clip_name": "text_encoders", "clip_name1": "text_encoders", "clip_name2": "text_encoders",
+    "clip_name3": "text_encoders", "control_net_name": "controlnet", "style_model_name": "style_models",
+    "gligen_name": "gligen", "ipadapter_file": "ipadapter",
+}
+"""Inputs of loaders that name files -> the folder below ``models`` where those lie."""
+
+_BY_CLASS: Final[Mapping[str, str]] = {
+    "UpscaleModelLoader": "upscale_models", "FaceRestoreModelLoader": "facerestore_models",
+    "ADE_AnimateDiffLoaderGen1": "animatediff_models", "CLIPVisionLoader": "clip_vision",
+    "ImageOnlyCheckpointLoader": "checkpoints",
+}
+"""The same for inputs that are merely called ``model_name`` or ``clip_name``."""
+
+LISTS: Final = {
+    "checkpoints": ("CheckpointLoaderSimple", "ckpt_name"), "loras": ("LoraLoader", "lora_name"),
+    "upscale_models": ("UpscaleModelLoader", "model_name"), "vae": ("VAELoader", "vae_name"),
+    "diffusion_models": ("UNETLoader", "unet_name"),
+}
+"""Folders that ``offers`` tells of, and the loader that lists their files."""
+
+
+class Missing(NamedTuple):
+    """Something that is not installed: a node class, or a file of a folder (``any`` for: not a single one)."""
+
+    kind: Literal["node", "model"]
+    name: str
+    folder: str = ""
+
+    def __str__(self) -> str:
+        return f"node {self.name}" if self.kind == "node" else f"{self.folder}/{self.name}"
+
+
+class Catalogue:
+    """Node classes by name, asked one by one and remembered for a while."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._known: OrderedDict[str, tuple[float, Mapping[str, Any] | None]] = OrderedDict()
+
+    async def described(self, classes: Sequence[str]) -> dict[str, Mapping[str, Any] | None]:
+        """Class -> its description, ``None`` when it is not installed."""
+        now, told = time.monotonic(), {}
+        for name in dict.fromkeys(classes):
+            seen = self._known.get(name)
+            if seen is None or now - seen[0] > FRESH_SECONDS:
+                seen = (now, await self._asked(name))
+                self._known[name] = seen
+                while len(self._known) > CLASSES_LIMIT:
+                    self._known.popitem(last=False)
+            told[name] = seen[1]
+        return told
+
+    def forget(self) -> None:
+        """What was known may be old: the server has just said something else."""
+        self._known.clear()
+
+    async def files(self, folder: str) -> tuple[str, ...]:
+        """The files of a folder that ``LISTS`` knows."""
+        class_, input_ = LISTS[folder]
+        return choices((await self.described([class_]))[class_], input_) or ()
+
+    async def _asked(self, name: str) -> Mapping[str, Any] | None:
+        answer = await self._client.get("/object_info/" + quoted(name))
+        if not isinstance(answer, dict) or not isinstance(answer.get(name, {}), dict):
+            raise EngineError(fault("ENGINE_ERROR", "What answers there does not speak as ComfyUI does."))
+        return answer.get(name)
+
+
+def declared(description: Mapping[str, Any] | None, name: str) -> tuple[Any, Mapping[str, Any]] | None:
+    """(type, options) of an input, or ``None`` when the class has none of that name."""
+    inputs = description.get("input") if description else None
+    for group in ("required", "optional"):
+        found = inputs.get(group, {}).get(name) if isinstance(inputs, dict) and isinstance(
+            inputs.get(group, {}), dict) else None
+        if isinstance(found, list) and found:
+            options = found[1] if len(found) > 1 and isinstance(found[1], dict) else {}
+            return found[0], options
+    return None
+
+
+def choices(description: Mapping[str, Any] | None, name: str) -> tuple[str, ...] | None:
+    """What an input may be, for inputs that are a list: written as the list itself, or as COMBO with options."""
+    if (found := declared(description, name)) is None:
+        return None
+    kind, options = found
+    listed = kind if isinstance(kind, list) else options.get("options") if kind == "COMBO" else None
+    return tuple(str(one) for one in listed) if isinstance(listed, list) else None
+
+
+def folder_of(class_: str, input_: str) -> str | None:
+    """The folder that a loader's input names a file of; ``None`` for inputs that name no model."""
+    return _BY_CLASS.get(class_) if input_ in ("model_name",) or class_ == "CLIPVisionLoader" else FOLDERS.get(input_)
+
+
+def missing_for(flow: Workflow, known: Mapping[str, Mapping[str, Any] | None]) -> list[Missing]:
+    """What an installation lacks for a workflow whose model has not been chosen: nodes, and folders that are empty."""
+    found = [Missing("node", class_) for class_ in _classes(flow) if known.get(class_) is None]
+    for name, parameter in flow.parameters.items():
+        for node, key in parameter.at if parameter.type == "model" else ():
+            class_ = flow.graph[node].class_type
+            listed = choices(known.get(class_), key)
+            wanted = parameter.default if isinstance(parameter.default, str) and name != flow.main else ""
+            if listed == () or (listed is not None and wanted and wanted not in listed):
+                found.append(Missing("model", wanted or "any", parameter.folder))
+    return list(dict.fromkeys(found))
+
+
+def _classes(flow: Workflow) -> list[str]:
+    return list(dict.fromkeys(node.class_type for node in flow.graph.values()))
+
+
+def lacking(graph: Graph, known: Mapping[str, Mapping[str, Any] | None], uploads: set[tuple[str, str]],
+            folders: Mapping[tuple[str, str], str]) -> Fault | None:
+    """Why a finished graph cannot run on an installation; ``None`` when nothing speaks against it.
+
+    ``uploads`` are (node, input) that hold files which have only just been handed over, ``folders`` those that hold
+    models of a workflow.
+    """
+    missing = [Missing("node", str(node["class_type"])) for node in graph.values() if known[node["class_type"]] is None]
+    wrong: list[Fault] = []
+    for place, class_, value in _values(graph):
+        description = known[class_]
+        if description is None or place in uploads:
+            continue
+        listed = choices(description, place[1])
+        if listed is not None and str(value) not in listed:
+            folder = folders.get(place) or folder_of(class_, place[1])
+            if folder or str(value).lower().endswith(MODEL_FILES):
+                missing.append(Missing("model", str(value), folder or "models"))
+            else:
+                wrong.append(fault("INVALID_FIELD_VALUE", f"{class_} knows no {place[1]} {value!s:.100}.",
+                                   field=place[1], choices=list(listed[:50])))
+        elif (sentence := _out_of_range(declared(description, place[1]), value)) is not None:
+            wrong.append(fault("INVALID_FIELD_VALUE", f"{place[1]} of {class_} {sentence}.", field=place[1]))
+    return missing_fault(missing) if missing else next(iter(wrong), None)
+
+
+def missing_fault(missing: Sequence[Missing]) -> Fault:
+    """DEPENDENCY_MISSING with names, and where each belongs."""
+    unique = list(dict.fromkeys(missing))
+    said = ", ".join(_spoken(one) for one in unique[:5]) + (f" and {len(unique) - 5} more" if len(unique) > 5 else "")
+    nodes = any(one.kind == "node" for one in unique)
+    return fault(
+        "DEPENDENCY_MISSING", f"ComfyUI has not {said}.",
+        missing=[{"kind": one.kind, "name": one.name, "folder": one.folder} for one in unique[:50]],
+        hint=("Install the custom node, then restart ComfyUI." if nodes
+              else "Put the file into that folder below ComfyUI's models; it is seen within half a minute."),
+    )
+
+
+def _spoken(one: Missing) -> str:
+    if one.kind == "node":
+        return f"the node {one.name}"
+    return f"any file in models/{one.folder}" if one.name == "any" else f"the file models/{one.folder}/{one.name}"
+
+
+def _values(graph: Graph) -> Iterator[tuple[tuple[str, str], str, Any]]:
+    for id_, node in graph.items():
+        for name, value in node["inputs"].items():
+            if linked(value) is None:
+                yield (id_, name), node["class_type"], value
+
+
+def _out_of_range(found: tuple[Any, Mapping[str, Any]] | None, value: Any) -> str | None:
+    if found is None or found[0] not in ("INT", "FLOAT") or isinstance(value, bool):
+        return None
+    low, high = found[1].get("min"), found[1].get("max")
+    if not isinstance(value, int | float):
+        return "must be a number"
+    if isinstance(low, int | float) and value < low:
+        return f"must be at least {low}"
+    if isinstance(high, int | float) and value > high:
+        return f"must be at most {high}"
+    return None
