@@ -56,3 +56,22 @@ def test_the_first_five_minutes_of_the_readme(server: RunningServer) -> None:
         arguments = [word for word in words[1:] if word not in ("--data", "data")]
         told = comfyvn(*arguments, data=server.data)
         assert told.returncode == 0, f"{line}\n{told.stdout}{told.stderr}"
+
+
+def test_the_story_of_the_readme_is_played_tested_merged_and_shipped(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    made = comfyvn("demo", "--once", data=data)
+    assert made.returncode == 0, made.stdout + made.stderr
+    told = {}
+    for line in block("bash", "play test").splitlines():
+        words = line.split("#")[0].split()[1:]
+        arguments = [word for word in words if word not in ("--data", "data/demo")]
+        done = comfyvn(*arguments, data=data, cwd=tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        told[" ".join(arguments[:2])] = done.stdout
+    assert "The end after" in told["play -p"]
+    assert "67 of 67 nodes" in told["play test"]
+    assert "the-dry-can" in told["worldline tree"]
+    assert "Would merge the-dry-can into main" in told["worldline merge"]
+    assert (tmp_path / "coverage.html").read_text().startswith("<!doctype html>")
+    assert "label start" in (tmp_path / "game/game/script.rpy").read_text()
