@@ -26,6 +26,7 @@ import commands.story.variables
 import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
+import commands.studio.job
 import commands.trust.policy
 import domain.exchange.export
 import domain.operations.ledger
@@ -41,6 +42,7 @@ import domain.story.variables
 import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
+import domain.studio.job
 import domain.trust.policy
 import projections.boards.differing
 import projections.boards.points_of_view
@@ -68,6 +70,7 @@ import projections.story.timeline
 import projections.story.world
 import projections.story.worldline
 import projections.studio.asset
+import projections.studio.job
 import projections.studio.provenance
 import projections.trust.policy
 from commands.declaration import Asking
@@ -92,6 +95,7 @@ CONTEXTS: Final = (
     (domain.story.save, commands.story.save, projections.story.save),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
+    (domain.studio.job, commands.studio.job, projections.studio.job),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
     (domain.exchange.export, commands.exchange.export, projections.exchange.export),
