@@ -33,10 +33,16 @@ VALUES: dict[str, Any] = {
     "older": True, "parent": "main", "path": ("n1",), "scene": "s7", "snapshot_id": "ab" * 11, "snapshots": 3,
     "step": -1, "view": "default",
     "built_in": True, "collection": "rules", "key": "tide", "template_id": "toll", "world_id": "saltmere",
+    "everything": True, "export_id": "ab" * 8, "fast_forward": False, "finished": True, "mask_pov": True,
+    "name": "trust", "playthrough": "ab" * 8, "playthrough_id": "ab" * 8, "pov": "mara", "scope": "global",
+    "slot": "quay", "source": "night", "source_at": 9, "target": "main", "target_at": 9, "timeline_id": "main",
+    "worlds": ("main", "night"),
 }
 OTHERWISE = {
     "ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"},
     "ShowCharacterItem": {"collection": "traits"}, "ShowTemplateItem": {"collection": "parameters"},
+    "ShowTimelineItem": {"collection": "entries"}, "ListExports": {"status": "waiting"},
+    "ShowProjectDocument": {"category": ("scene",)},
 }
 """Fields that mean something else in one view."""
 
