@@ -70,6 +70,8 @@ def specs(models: dict[str, list[str]]) -> dict[str, Spec]:
                       "denoise": number(1.0, 0.0, 1.0)}, ["LATENT"], False),
         "UpscaleModelLoader": ({"model_name": listed("upscale_models")}, ["UPSCALE_MODEL"], False),
         "ImageUpscaleWithModel": ({"upscale_model": ["UPSCALE_MODEL"], "image": ["IMAGE"]}, ["IMAGE"], False),
+        "CheckpointSave": ({"model": ["MODEL"], "clip": ["CLIP"], "vae": ["VAE"],
+                            "filename_prefix": ["STRING", {}]}, [], True),
         "UNETLoader": ({"unet_name": listed("diffusion_models"), "weight_dtype": [["default", "fp8_e4m3fn"]]},
                        ["MODEL"], False),
         "VAELoader": ({"vae_name": listed("vae")}, ["VAE"], False),

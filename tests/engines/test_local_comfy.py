@@ -59,7 +59,9 @@ class ComfyRig(Rig):
 
 
 class FakeRig(ComfyRig):
-    """The levers of the fake server."""
+    """The levers of the fake server. What it says of its folders, and of prompts, is nobody's business."""
+
+    secrets = ("/home/someone", "the secret of the harbour")
 
     def __init__(self, server: FakeComfy) -> None:
         super().__init__(LocalComfy(server.url, patience_seconds=1.0))
