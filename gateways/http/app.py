@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from domain.errors import ComfyVNError
-from gateways.http import asyncapi, exports, openapi, page, websocket
+from gateways.http import asyncapi, exports, job_socket, openapi, page, websocket
 from gateways.http.answering import (
     CLOSED_POLICY,
     NO_STORE,
@@ -40,6 +40,7 @@ from gateways.http.exports import export_doors
 from gateways.http.gate import Access, Gate, shared_with
 from gateways.http.health import Pulse, WorkerStatus, health_doors, product_version
 from gateways.http.hub import Hub
+from gateways.http.jobs import job_doors
 from gateways.http.live import live_figures
 from gateways.http.log import log_doors
 from gateways.http.merging import merging_doors
@@ -65,6 +66,8 @@ from gateways.http.variables import variable_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from services.studio import Studio
+
+_SOCKETS: Final = {"/events/ws": websocket.serve, "/jobs/ws": job_socket.serve}
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 
@@ -122,6 +125,7 @@ class StudioApp(FastAPI):
             *merging_doors(studio, hub, self.metrics),
             *log_doors(studio),
             *export_doors(studio),
+            *job_doors(studio, hub, self.metrics),
             *playtest_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),
@@ -206,7 +210,7 @@ class StudioApp(FastAPI):
         if door is not None and door.open and authorization is None:
             return
         in_query = None
-        if authorization is None and scope["path"].startswith("/events/"):
+        if authorization is None and _listens(scope["path"]):
             in_query = dict(visit.parameters()).get("access_token")
         visit.grant = self.gate.check_token(authorization, in_query)
 
@@ -233,13 +237,14 @@ class StudioApp(FastAPI):
             if message["type"] != "websocket.connect":
                 return
             self._admit(visit, None)
-            if scope["path"] != "/events/ws":
+            serve = _SOCKETS.get(scope["path"])
+            if serve is None:
                 raise unknown_path(scope["path"])
-            await websocket.serve(self.studio, self.hub, self.metrics, visit, watched)
+            await serve(self.studio, self.hub, self.metrics, visit, watched)
         except ComfyVNError as error:
             await refuse_websocket(scope, send, visit, problem(error, visit.request_id))
         except Exception:
-            reply = self._broken(visit, "WS", "/events/ws")
+            reply = self._broken(visit, "WS", scope["path"] if scope["path"] in _SOCKETS else "-")
             if watched.status:
                 await send({"type": "websocket.close", "code": 1011, "reason": "internal_error"})
             else:
@@ -300,7 +305,12 @@ class StudioApp(FastAPI):
         return self._page
 
     def _routes(self) -> list[str]:
-        return [*sorted(f"{door.method} {door.path}" for door in self.doors.all), "WS /events/ws"]
+        return [*sorted(f"{door.method} {door.path}" for door in self.doors.all), *(f"WS {path}" for path in _SOCKETS)]
+
+
+def _listens(path: str) -> bool:
+    """Whether a browser listens there, and cannot send a header with its token."""
+    return path.startswith(("/events/", "/jobs/")) or (path.startswith("/api/jobs/") and path.endswith("/events"))
 
 
 def _uploads(studio: Studio) -> APIRouter | None:

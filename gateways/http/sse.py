@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -60,22 +60,15 @@ async def _serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send:
     given = single(visit.parameters(), PARAMETERS)
     wanted = read_wanted(given)
     check_scope(visit.grant, wanted)
-    last = visit.header(b"last-event-id")
-    if last is not None and not (last.isascii() and last.isdigit() and len(last) <= 18):
-        raise bad_header("Last-Event-ID", "it is the id of an event, a position")
-    after = read_after(last if last is not None else given.get("after"))
-    head: list[tuple[bytes, bytes]] = [
-        (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"),
-        (b"x-accel-buffering", b"no"), (b"x-content-type-options", b"nosniff"),
-        (b"x-request-id", visit.request_id.encode()), *visit.shared,
-    ]
+    after = start_of(visit, given)
+    head = head_of(visit)
     if visit.scope["method"] == "HEAD":
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": b""})
         return
     subscription = await subscribed(studio, hub, wanted, after)
     metrics.subscribers.inc()
-    leaving = asyncio.create_task(_until_left(visit.receive, subscription))
+    leaving = asyncio.create_task(until_left(visit.receive, subscription))
     try:
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": RETRY, "more_body": True})
@@ -85,9 +78,9 @@ async def _serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
         except Behind as behind:
             if behind.reason != "left":
-                await _resume(metrics, send, behind.after, behind.reason)
+                await resume(metrics, send, behind.after, behind.reason)
         except ComfyVNError as error:  # the log went away while the past was read
-            await _resume(metrics, send, subscription.cursor, error.code)
+            await resume(metrics, send, subscription.cursor, error.code)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         leaving.cancel()
@@ -95,14 +88,33 @@ async def _serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send:
         metrics.subscribers.dec()
 
 
-async def _resume(metrics: Metrics, send: Send, after: int, reason: str) -> None:
+def start_of(visit: Visit, given: Mapping[str, str]) -> int | None:
+    """The position after which a listener wants to begin: what it has seen last, or what it names."""
+    last = visit.header(b"last-event-id")
+    if last is not None and not (last.isascii() and last.isdigit() and len(last) <= 18):
+        raise bad_header("Last-Event-ID", "it is the id of an event, a position")
+    return read_after(last if last is not None else given.get("after"))
+
+
+def head_of(visit: Visit) -> list[tuple[bytes, bytes]]:
+    """The headers of a stream of events."""
+    return [
+        (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"), (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", visit.request_id.encode()), *visit.shared,
+    ]
+
+
+async def resume(metrics: Metrics, send: Send, after: int, reason: str) -> None:
+    """Asks the listener to come again from there."""
     metrics.resumed.labels(reason).inc()
     told = orjson.dumps({"after": after, "reason": reason})
     body = b"event: resume\nid: %d\ndata: %b\n\n" % (after, told)
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _until_left(receive: Callable[[], Any], subscription: Subscription) -> None:
+async def until_left(receive: Callable[[], Any], subscription: Subscription) -> None:
+    """Closes a subscription when its client goes away."""
     while (await receive())["type"] != "http.disconnect":
         pass
     subscription.close("left")

@@ -48,7 +48,7 @@ async def serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: 
         try:
             async for chunk in chunks(studio, hub, subscription):
                 if chunk is None:
-                    await _say(send, {"control": "heartbeat", "position": subscription.cursor})
+                    await say(send, {"control": "heartbeat", "position": subscription.cursor})
                     continue
                 moves = subscription.moves
                 for entry in chunk.entries:
@@ -57,10 +57,10 @@ async def serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: 
                         break
                     await send({"type": "websocket.send", "text": entry.line.decode()})
         except Behind as behind:
-            await _end(metrics, visit, send, behind, listening)
+            await end(metrics, visit, send, behind, listening)
         except ComfyVNError as error:
             metrics.resumed.labels(error.code).inc()
-            await _say(send, {"control": "resume", "after": subscription.cursor, "reason": error.code})
+            await say(send, {"control": "resume", "after": subscription.cursor, "reason": error.code})
             await send({"type": "websocket.close", "code": TOO_SLOW, "reason": error.code})
     finally:
         if listening is not None:
@@ -69,19 +69,20 @@ async def serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: 
         metrics.subscribers.dec()
 
 
-async def _end(
+async def end(
     metrics: Metrics, visit: Visit, send: Send, behind: Behind, listening: asyncio.Task[ComfyVNError | None]
 ) -> None:
+    """Says why a WebSocket ends, and where to go on."""
     if behind.reason == "left":
         return
     if behind.reason == "refused":
         error = await listening
         if error is not None:
-            await _say(send, {"control": "problem", "problem": problem_body(error, visit.request_id)})
+            await say(send, {"control": "problem", "problem": problem_body(error, visit.request_id)})
         await send({"type": "websocket.close", "code": POLICY, "reason": error.code if error else ""})
         return
     metrics.resumed.labels(behind.reason).inc()
-    await _say(send, {"control": "resume", "after": behind.after, "reason": behind.reason})
+    await say(send, {"control": "resume", "after": behind.after, "reason": behind.reason})
     code = RESTARTING if behind.reason == "closing" else TOO_SLOW
     await send({"type": "websocket.close", "code": code, "reason": behind.reason})
 
@@ -121,5 +122,6 @@ def _read_message(text: str | None) -> dict[str, Any]:
     return dict(given)
 
 
-async def _say(send: Send, told: Mapping[str, Any]) -> None:
+async def say(send: Send, told: Mapping[str, Any]) -> None:
+    """One message."""
     await send({"type": "websocket.send", "text": orjson.dumps(told).decode()})

@@ -112,7 +112,11 @@ def _over(event: Event | None) -> Line | None:
 
 def _failure(what: str, why: Fault, charged: int, retry_at: str | None) -> Line:
     again = f" Again at {retry_at}." if retry_at else ""
-    return Line("warning" if retry_at else "error", f"{what}: {why.code}: {why.message}{_paid(charged)}{again}")
+    return Line("warning" if retry_at else "error", f"{what}: {why.code}: {_ended(why.message)}{_paid(charged)}{again}")
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _paid(cost: int) -> str:
