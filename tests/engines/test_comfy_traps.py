@@ -18,7 +18,7 @@ from ports.engine_suite import fetched, refused
 
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.outcomes import outcome, refusal
-from adapters.engines.local_comfy.workflows import Workflow, built_in
+from adapters.engines.local_comfy.workflows import Workflow, WorkflowFolder, built_in
 from domain.ports.engines import (
     Accepted,
     Cancelled,
@@ -28,6 +28,7 @@ from domain.ports.engines import (
     Failed,
     Lost,
     Submission,
+    Task,
     Waiting,
     Working,
 )
@@ -41,7 +42,7 @@ def flow(id_: str) -> dict[str, Any]:
     return json.loads(found.model_dump_json(by_alias=True))
 
 
-def test_1_half_a_graph_is_a_refusal_although_the_answer_says_200() -> None:
+def test_1_half_a_graph_is_a_refusal_although_the_answer_says_200(tmp_path: Path) -> None:
     document = flow("plain_card")
     document["id"] = "half"
     document["graph"]["other"] = {"class_type": "SaveImage", "inputs": {"images": ["bad", 0], "filename_prefix": "x"}}
@@ -50,9 +51,9 @@ def test_1_half_a_graph_is_a_refusal_although_the_answer_says_200() -> None:
 
     async def scenario(server: FakeComfy, _: LocalComfy) -> None:
         server.gate.clear()
-        async with adapter(server, own=[Workflow.model_validate(document)]) as engine:
-            error = await refused(engine.submit(card("half-a-graph").__class__("half-a-graph", "compose_images",
-                                                                               "half", {}), STORED))
+        (tmp_path / "half.json").write_text(json.dumps(document))
+        async with adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            error = await refused(engine.submit(Task("half-a-graph", "compose_images", "half", {}), STORED))
         assert error.submission is Submission.REFUSED
         assert error.fault.code == "MISSING_REQUIRED_FIELD"
         assert len(server.prompts) == 1

@@ -5,6 +5,7 @@ Asked before anything is submitted, so that people learn in one sentence which n
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,15 +68,17 @@ class Catalogue:
 
     async def described(self, classes: Sequence[str]) -> dict[str, Mapping[str, Any] | None]:
         """Class -> its description, ``None`` when it is not installed."""
-        now, told = time.monotonic(), {}
-        for name in dict.fromkeys(classes):
-            seen = self._known.get(name)
-            if seen is None or now - seen[0] > FRESH_SECONDS:
-                seen = (now, await self._asked(name))
-                self._known[name] = seen
-                while len(self._known) > CLASSES_LIMIT:
-                    self._known.popitem(last=False)
-            told[name] = seen[1]
+        now, names = time.monotonic(), list(dict.fromkeys(classes))
+        told = {name: seen[1] for name in names if (seen := self._known.get(name)) and now - seen[0] <= FRESH_SECONDS}
+        unknown = [name for name in names if name not in told]
+        answers = await asyncio.gather(*map(self._asked, unknown), return_exceptions=True)
+        for name, answer in zip(unknown, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            told[name] = answer
+            self._known[name] = (now, answer)
+            while len(self._known) > CLASSES_LIMIT:
+                self._known.popitem(last=False)
         return told
 
     def forget(self) -> None:

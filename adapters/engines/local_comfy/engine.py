@@ -14,12 +14,12 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from adapters.engines.local_comfy.building import Graph, build, filled
-from adapters.engines.local_comfy.catalogue import LISTS, Catalogue, choices, lacking
+from adapters.engines.local_comfy.catalogue import LISTS, Catalogue, lacking
 from adapters.engines.local_comfy.choosing import Chosen, choose, offered
 from adapters.engines.local_comfy.client import ADDRESS, START_HINT, Client, Gone, Rejected, quoted
 from adapters.engines.local_comfy.events import Listener
 from adapters.engines.local_comfy.outcomes import MEDIA, odd, outcome, refusal
-from adapters.engines.local_comfy.workflows import Workflow, built_in, titles
+from adapters.engines.local_comfy.workflows import Workflow, WorkflowFolder, built_in, titles
 from domain.ports.engines import (
     Accepted,
     Balance,
@@ -61,16 +61,16 @@ OURS: Final = "comfyvn"
 
 
 class LocalComfy:
-    """One ComfyUI server. ``patience_seconds`` bounds each request; ``own`` are workflows that users have brought."""
+    """One ComfyUI server. ``patience_seconds`` bounds each request; ``own`` holds workflows that users bring."""
 
-    def __init__(self, address: str = ADDRESS, *, own: Sequence[Workflow] = (), slots: int = 1,
+    def __init__(self, address: str = ADDRESS, *, own: WorkflowFolder | None = None, slots: int = 1,
                  patience_seconds: float = 30.0) -> None:
         self._client = Client(address, patience_seconds)
         self._catalogue = Catalogue(self._client)
         self._client_id = uuid4().hex
         self._listener = Listener(self._client.address, self._client_id)
         self._cancelled: dict[str, None] = {}
-        self._flows = (*own, *built_in())
+        self._own = own
         self._health_patience = min(5.0, patience_seconds)
         self._traits = Traits("local_comfy", "ComfyUI", "local", paid=False, finds_attempts=True, slots=slots,
                               poll_seconds=0.5)
@@ -79,10 +79,11 @@ class LocalComfy:
     def traits(self) -> Traits:
         return self._traits
 
-    @property
-    def workflows(self) -> Sequence[Workflow]:
-        """The workflows in force, users' own before ours."""
-        return self._flows
+    async def workflows(self) -> tuple[Sequence[Workflow], Mapping[str, str]]:
+        """The workflows in force, users' own before ours of the same id; and files that are none, with the reason."""
+        own, problems = await asyncio.to_thread(self._own.read) if self._own is not None else ([], {})
+        taken = {flow.id for flow in own}
+        return [*own, *(flow for flow in built_in() if flow.id not in taken)], problems
 
     @property
     def listening(self) -> asyncio.Event:
@@ -112,15 +113,15 @@ class LocalComfy:
         devices = [one for one in stats.get("devices") or [] if isinstance(one, dict)]
         return Health("running", f"ComfyUI {version} is running.".replace("  ", " "), facts={
             "version": version, "python": str(system.get("python_version", ""))[:20],
+            "workflow_problems": dict((await self.workflows())[1]),
             "devices": [{key: one[key] for key in ("name", "type", "vram_total", "vram_free")
                          if isinstance(one.get(key), str | int)} for one in devices[:16]],
         })
 
     async def offers(self) -> Sequence[Offer]:
-        known = await self._described(self._flows)
-        upscalers = await self._catalogue.described(["LoraLoader"])
-        loras = choices(upscalers["LoraLoader"], "lora_name") or ()
-        return offered(self._flows, known, loras)
+        flows, _ = await self.workflows()
+        known = await self._described(flows)
+        return offered(flows, known, await self._catalogue.files("loras"))
 
     async def installed(self) -> Mapping[str, Sequence[str]]:
         """Folder of models -> its files, for people who choose."""
@@ -138,7 +139,7 @@ class LocalComfy:
                 raise EngineError(fault("CONTRACT_MISMATCH", f"{chosen.flow.name} takes one {name}.", field=name))
             files[name] = await self._refusing(self._upload(materials[0], reading))
         graph = build(chosen.flow, values, files, f"{FOLDER}/{task.attempt}")
-        memo = {"workflow": chosen.flow.id, "model": chosen.model, "nodes": titles(graph), "facts": _facts(values)}
+        memo: dict[str, Json] = {"workflow": chosen.flow.id, "model": chosen.model, "nodes": titles(graph), "facts": _facts(values)}
         return await self._send(task.attempt, graph, memo)
 
     async def find(self, attempt: str) -> Accepted | None:
@@ -216,7 +217,7 @@ class LocalComfy:
         )
 
     async def _chosen(self, task: Task) -> tuple[Chosen, dict[str, Json]]:
-        suited = [flow for flow in self._flows if flow.operation == task.operation]
+        suited = [flow for flow in (await self.workflows())[0] if flow.operation == task.operation]
         chosen = choose(suited, task, await self._described(suited))
         return chosen, filled(chosen.flow, task.parameters, chosen.model)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import orjson
@@ -22,6 +23,9 @@ from domain.values import Value
 
 NODES_LIMIT: Final = 500
 """Most nodes of one graph."""
+
+FILES_LIMIT: Final = 200
+"""Most workflows of a folder."""
 
 DOCUMENT_BYTES: Final = 512 * 1024
 """Largest workflow document."""
@@ -146,6 +150,44 @@ def read_workflow(content: bytes | str) -> Workflow:
         raise NotAWorkflow(f"{place}: {first['msg'].removeprefix('Value error, ')}.") from None
 
 
+class WorkflowFolder:
+    """A folder of users' own workflows. Files are read again when they change; one that is broken says why and harms
+    nobody else."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._read: dict[str, tuple[tuple[int, int], Workflow | NotAWorkflow]] = {}
+
+    def read(self) -> tuple[list[Workflow], dict[str, str]]:
+        """(workflows by file name, file -> why it is none). Blocks for as long as the disk does."""
+        found = sorted(self._place.glob("*.json"))[:FILES_LIMIT] if self._place.is_dir() else []
+        self._read = {path.name: self._one(path) for path in found}
+        flows: dict[str, Workflow] = {}
+        problems: dict[str, str] = {}
+        for name, (_, one) in self._read.items():
+            if isinstance(one, NotAWorkflow):
+                problems[name] = str(one)
+            elif one.id in flows:
+                problems[name] = f"Another file has the id {one.id} already."
+            else:
+                flows[one.id] = one
+        return list(flows.values()), problems
+
+    def _one(self, path: Path) -> tuple[tuple[int, int], Workflow | NotAWorkflow]:
+        try:
+            stat = path.stat()
+            mark = (stat.st_mtime_ns, stat.st_size)
+            if (known := self._read.get(path.name)) is not None and known[0] == mark:
+                return known
+            if stat.st_size > DOCUMENT_BYTES or not path.is_file():
+                raise NotAWorkflow(f"It is no file of at most {DOCUMENT_BYTES} bytes.")
+            return mark, read_workflow(path.read_bytes())
+        except NotAWorkflow as error:
+            return mark, error
+        except OSError as error:
+            return (0, 0), NotAWorkflow(f"It cannot be read: {error.strerror}.")
+
+
 @cache
 def built_in() -> tuple[Workflow, ...]:
     """Our own workflows, the ones to be preferred first."""
@@ -173,7 +215,8 @@ def _problems(flow: Workflow) -> Iterator[str]:
                 yield f"node {id_} takes {name} from node {source}, which is not there"
     if (round_trip := _cycle(flow.graph)) is not None:
         yield f"the graph runs in a circle at node {round_trip}"
-    places = [(name, place) for name, one in [*flow.parameters.items(), *flow.inputs.items()] for place in one.at]
+    places = [(name, place) for name, parameter in flow.parameters.items() for place in parameter.at]
+    places += [(name, place) for name, one in flow.inputs.items() for place in one.at]
     for name, (node_id, input_name) in places:
         if node_id not in flow.graph or input_name not in flow.graph[node_id].inputs:
             yield f"{name} goes to {input_name} of node {node_id}, which is not there"
