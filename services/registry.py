@@ -27,6 +27,7 @@ import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
 import commands.studio.job
+import commands.studio.preset
 import commands.trust.policy
 import domain.exchange.export
 import domain.operations.ledger
@@ -43,6 +44,7 @@ import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
 import domain.studio.job
+import domain.studio.preset
 import domain.trust.policy
 import projections.boards.differing
 import projections.boards.points_of_view
@@ -70,7 +72,10 @@ import projections.story.timeline
 import projections.story.world
 import projections.story.worldline
 import projections.studio.asset
+import projections.studio.disclosure
 import projections.studio.job
+import projections.studio.job_queue
+import projections.studio.preset
 import projections.studio.provenance
 import projections.trust.policy
 from commands.declaration import Asking
@@ -95,7 +100,10 @@ CONTEXTS: Final = (
     (domain.story.save, commands.story.save, projections.story.save),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
     (None, None, projections.studio.provenance),
+    (None, None, projections.studio.disclosure),
     (domain.studio.job, commands.studio.job, projections.studio.job),
+    (None, None, projections.studio.job_queue),
+    (domain.studio.preset, commands.studio.preset, projections.studio.preset),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
     (domain.exchange.export, commands.exchange.export, projections.exchange.export),

@@ -24,6 +24,7 @@ from starlette.requests import ClientDisconnect
 
 from domain.errors import ComfyVNError
 from gateways.http import asyncapi, exports, job_socket, openapi, page, websocket
+from gateways.http.analytics import analytics_doors
 from gateways.http.answering import (
     CLOSED_POLICY,
     NO_STORE,
@@ -126,6 +127,7 @@ class StudioApp(FastAPI):
             *log_doors(studio),
             *export_doors(studio),
             *job_doors(studio, hub, self.metrics),
+            *analytics_doors(studio),
             *playtest_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),
