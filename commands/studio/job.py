@@ -43,6 +43,7 @@ from domain.studio.job import (
     JobCompleted,
     JobEvent,
     JobFailed,
+    JobLeft,
     JobLost,
     JobPlanned,
     JobPrioritised,
@@ -81,6 +82,14 @@ class RequestJob(Command):
 
 class TakeJob(Command):
     """A worker begins, or goes on after another. Its ``taking`` must be the next, so that only one of two gets it."""
+
+    job_id: Token
+    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    taking: Annotated[int, Field(ge=1)]
+
+
+class LeaveJob(Command):
+    """Give a job back in order, so that the next worker begins with a clean slate."""
 
     job_id: Token
     worker: Annotated[str, Field(min_length=1, max_length=200)]
@@ -238,7 +247,17 @@ def take(command: TakeJob, state: State, asked: Asked) -> list[JobEvent]:
         return [JobQuarantined(job_id=command.job_id, fault=fault(
             "QUARANTINED", f"{TAKINGS_LIMIT} workers ended over this job without moving it.",
         ))]
-    return [JobTaken(job_id=command.job_id, worker=command.worker, taking=command.taking)]
+    return [JobTaken(
+        job_id=command.job_id, worker=command.worker, taking=command.taking, owner=job.request.owner,
+    )]
+
+
+def leave(command: LeaveJob, state: State, asked: Asked) -> list[JobEvent]:
+    """Nothing when another worker has taken it since, or it has moved: then there is nothing to take back."""
+    job = opened(state, command.job_id)
+    if job.quarantined is not None or job.taking != command.taking:
+        return []
+    return [JobLeft(job_id=command.job_id, worker=command.worker)]
 
 
 def start(command: StartAttempt, state: State, asked: Asked) -> list[JobEvent]:
@@ -414,6 +433,7 @@ _WORK = "job:work"
 COMMANDS = (
     Asking(RequestJob, request, "job_id", _WORK, creates=True),
     Asking(TakeJob, take, "job_id", _WORK),
+    Asking(LeaveJob, leave, "job_id", _WORK),
     Asking(StartAttempt, start, "job_id", _WORK),
     Asking(AcceptAttempt, accept, "job_id", _WORK),
     Asking(ReportProgress, report, "job_id", _WORK),

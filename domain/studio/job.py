@@ -39,11 +39,20 @@ class JobPlanned(Event):
 
 
 class JobTaken(Event):
-    """A worker began, or went on after another had stopped. ``taking`` counts since the job last moved."""
+    """A worker began, or went on after another had stopped. ``taking`` counts since the job last moved; ``owner`` is
+    whoever asked for the job: who was served lately waits longer than who was not."""
 
     job_id: Token
     worker: str
     taking: int
+    owner: str = ""
+
+
+class JobLeft(Event):
+    """A worker gave it back in order (it was told to end): that is not held against the job."""
+
+    job_id: Token
+    worker: str
 
 
 class AttemptStarted(Event):
@@ -191,8 +200,8 @@ class JobLost(Event):
 
 
 JobEvent = (
-    JobRequested | JobPlanned | JobTaken | AttemptStarted | AttemptAccepted | AttemptProgressed | AttemptFailed
-    | AttemptLost | AttemptDoubted | AttemptResolved | ArtifactStored | StepFinished | JobPrioritised
+    JobRequested | JobPlanned | JobTaken | JobLeft | AttemptStarted | AttemptAccepted | AttemptProgressed
+    | AttemptFailed | AttemptLost | AttemptDoubted | AttemptResolved | ArtifactStored | StepFinished | JobPrioritised
     | JobCancelRequested | JobQuarantined | JobReleased | JobCompleted | JobFailed | JobCancelled | JobLost
 )
 
@@ -262,6 +271,8 @@ def evolve(state: Unrequested | Open | Closed, event: JobEvent) -> Unrequested |
             return state.model_copy(update={"steps": event.steps, "held": event.held})
         case JobTaken():
             return state.model_copy(update={"taken": True, "taking": event.taking})
+        case JobLeft():
+            return state.model_copy(update={"taking": max(0, state.taking - 1)})
         case JobPrioritised():
             request = state.request.model_copy(update={"priority": event.priority})
             return state.model_copy(update={"request": request})
@@ -324,7 +335,7 @@ CONTEXT = Context(
     category=CATEGORY,
     branches=False,
     events=(
-        JobRequested, JobPlanned, JobTaken, AttemptStarted, AttemptAccepted, AttemptProgressed, AttemptFailed,
+        JobRequested, JobPlanned, JobTaken, JobLeft, AttemptStarted, AttemptAccepted, AttemptProgressed, AttemptFailed,
         AttemptLost, AttemptDoubted, AttemptResolved, ArtifactStored, StepFinished, JobPrioritised, JobCancelRequested,
         JobQuarantined, JobReleased, JobCompleted, JobFailed, JobCancelled, JobLost,
     ),
