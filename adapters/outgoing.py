@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -199,7 +199,9 @@ class Outgoing:
                 if size is not None and size > limit:
                     raise NotAllowed(f"The file is larger than {limit} bytes.")
                 pieces = self._pieces(answer, None if told.get("content-encoding") else size, limit, deadline)
-                yield Fetched(answer.status, told, here, size, pieces)
+                # Whoever leaves early leaves a reader half-way: it is closed here, and not whenever somebody collects it.
+                async with aclosing(pieces):
+                    yield Fetched(answer.status, told, here, size, pieces)
                 return
         raise NotAllowed("The address redirects again and again.")
 
@@ -207,8 +209,9 @@ class Outgoing:
         """Uploads bytes to an address that a provider has named for them; the status of the answer. No redirects."""
         here = self.check(url)
         async with self._asked("PUT", here, {"Content-Type": media_type}, content) as answer:
-            async for _ in self._pieces(answer, None, 2**20, asyncio.get_running_loop().time() + self._whole):
-                pass
+            async with aclosing(self._pieces(answer, None, 2**20, asyncio.get_running_loop().time() + self._whole)) as end:
+                async for _ in end:
+                    pass
             return int(answer.status)
 
     def _redirected(self, here: str, location: str) -> str:
@@ -243,15 +246,16 @@ class Outgoing:
 
     async def _pieces(
         self, answer: httpcore.Response, size: int | None, limit: int, deadline: float
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         seen = 0
-        async for piece in answer.aiter_stream():
-            seen += len(piece)
-            if seen > limit:
-                raise NotAllowed(f"The file is larger than {limit} bytes.")
-            if asyncio.get_running_loop().time() > deadline:
-                raise Unreachable("The file did not come in time.", timeout=True)
-            yield piece
+        async with aclosing(answer.aiter_stream()) as stream:  # type: ignore[type-var]
+            async for piece in stream:
+                seen += len(piece)
+                if seen > limit:
+                    raise NotAllowed(f"The file is larger than {limit} bytes.")
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unreachable("The file did not come in time.", timeout=True)
+                yield piece
         if size is not None and seen < size:
             raise Unreachable("The connection ended before the file did.")
 

@@ -1,0 +1,1 @@
+"""What the engines of remote services share: asking them, reading their models, handing files over."""
