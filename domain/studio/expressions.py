@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 EXPRESSION_LIMIT: Final = 500
@@ -49,7 +50,7 @@ def looked_up(given: Given, name: str) -> Any:
     for part in name.split("."):
         if isinstance(current, Mapping):
             current = current.get(part)
-        elif isinstance(current, list | tuple) and part.isdigit() and int(part) < len(current):
+        elif isinstance(current, list | tuple) and part.isdigit() and len(part) < 6 and int(part) < len(current):
             current = current[int(part)]
         else:
             return None
@@ -183,6 +184,8 @@ class _Reader:
         self.place = found.end()
         if (number := found.group("number")) is not None:
             known: Any = float(number) if "." in number else int(number)
+            if isinstance(known, float) and not isfinite(known):
+                raise ValueError("holds a number that is too large")
             return lambda given: known
         if (text := found.group("text")) is not None:
             return lambda given: text
@@ -194,6 +197,8 @@ class _Reader:
         return lambda given: looked_up(given, name)
 
     def _list(self, depth: int) -> Value:
+        if depth > DEPTH_LIMIT:
+            raise ValueError(f"is nested deeper than {DEPTH_LIMIT} levels")
         items: list[Value] = []
         while not self._took("]"):
             if items and not self._took(","):
@@ -204,13 +209,17 @@ class _Reader:
 
 def _compare(left: Any, sign: str, right: Any) -> bool:
     if sign in ("==", "!="):
-        alike = type(left) is type(right) or _numbers(left, right)
-        return (alike and bool(left == right)) == (sign == "==")
+        return _same(left, right) == (sign == "==")
     if sign == "in":
-        return isinstance(right, list | tuple | Mapping) and left in right
+        return isinstance(right, list | tuple | Mapping) and any(_same(left, one) for one in right)
     if not _numbers(left, right):
         return False
     return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign])
+
+
+def _same(left: Any, right: Any) -> bool:
+    # Python would say that 1 is true and that 1.0 is 1; the second is right here, the first is not.
+    return (type(left) is type(right) or _numbers(left, right)) and bool(left == right)
 
 
 def _numbers(*values: Any) -> bool:
