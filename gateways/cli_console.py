@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Unavailable
 from services import journal
+from services.redaction import SECRETS
 from services.settings import Settings
 
 
@@ -159,10 +160,10 @@ def complain(error: ComfyVNError, *, as_json: bool = False) -> None:
     if as_json:
         remedies = [{"text": remedy.text, "action": remedy.action} for remedy in error.remediation]
         told = {"error": error.code, "message": error.message, "remediation": remedies, "detail": error.detail}
-        sys.stderr.write(orjson.dumps(told, default=str).decode() + "\n")
+        sys.stderr.write(orjson.dumps(SECRETS.redact(told), default=str).decode() + "\n")
         return
     console = err()
-    console.print(f"[bold red]{escape(error.message)}[/]")
+    console.print(f"[bold red]{escape(SECRETS.text(error.message))}[/]")
     for remedy in error.remediation:
         console.print(f"  [dim]→[/] {escape(remedy.text)}")
 

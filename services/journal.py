@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Final, Literal
 
 import structlog
 
-_SECRET_KEY: Final = re.compile(r"token|password|secret|authorization|credential|api_?key|cookie", re.IGNORECASE)
-_LOGIN_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+from services.redaction import MASK, SECRETS, names_a_secret
+
 _QUIET: Final = ("httpx", "httpcore", "asyncio", "uvicorn.access", "PIL", "multipart", "python_multipart")
 
 
@@ -44,6 +43,7 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
         last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
     else:
         last.append(structlog.processors.JSONRenderer(default=str))
+    last.append(_without_known)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     root = logging.getLogger()
@@ -61,19 +61,12 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
 
 
 def without_secrets(_: Any, __: str, told: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Masks values whose key names a secret, and the login part of every URL in any text."""
+    """Masks values whose key names a secret, and what is known to be one or looks like nothing else in any text."""
     for key, value in told.items():
-        told[key] = "***" if _SECRET_KEY.search(key) and key != "event" else _masked(value)
+        told[key] = MASK if names_a_secret(key) and key != "event" else SECRETS.redact(value)
     return told
 
 
-def _masked(value: Any) -> Any:
-    match value:
-        case str():
-            return _LOGIN_IN_URL.sub("***", value)
-        case dict():
-            return {key: "***" if _SECRET_KEY.search(str(key)) else _masked(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_masked(one) for one in value]
-        case _:
-            return value
+def _without_known(_: Any, __: str, told: Any) -> Any:
+    """Once more over the whole line: what is no text before it is printed may hold a secret when it is."""
+    return SECRETS.known(told) if isinstance(told, str) else told

@@ -26,6 +26,7 @@ from domain.errors import (
     Stale,
     Unavailable,
 )
+from services.redaction import SECRETS
 
 PROBLEM_TYPE: Final = b"application/problem+json"
 JSON_TYPE: Final = b"application/json"
@@ -107,9 +108,9 @@ def problem_body(error: ComfyVNError, request_id: str, *, status: int | None = N
     status = status or status_of(error)
     return {
         "type": f"urn:comfyvn:problem:{error.code}", "title": TITLES.get(status, TITLES[500]), "status": status,
-        "error": error.code, "message": error.message,
-        "remediation": [{"text": remedy.text, "action": remedy.action} for remedy in error.remediation],
-        "detail": error.detail, "request_id": request_id,
+        "error": error.code, "message": SECRETS.text(error.message),
+        "remediation": [{"text": SECRETS.text(remedy.text), "action": remedy.action} for remedy in error.remediation],
+        "detail": SECRETS.redact(error.detail), "request_id": request_id,
     }
 
 
