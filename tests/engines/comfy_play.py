@@ -53,9 +53,11 @@ def working_on(attempt: str, operation: Any, model: str, parameters: Mapping[str
 
 async def ended(engine: LocalComfy, accepted: Accepted) -> Outcome:
     """Polls until nothing follows."""
-    while isinstance(outcome := await engine.poll(accepted), Waiting | Working):
+    while True:
+        outcome = await engine.poll(accepted)
+        if not isinstance(outcome, Waiting | Working):
+            return outcome
         await asyncio.sleep(0.01)
-    return outcome
 
 
 async def done(engine: LocalComfy, task: Task) -> tuple[Accepted, Any]:

@@ -41,7 +41,7 @@ class FakeComfy:
         self.drop_next = self.silent = False
         self.babble: bytes | None = None
         self.flood = self.endless = False
-        self._restarted = asyncio.Event()
+        self.opened: asyncio.Queue[str] = asyncio.Queue()
         self._number = 0
         self._clear()
 
@@ -239,6 +239,7 @@ class FakeComfy:
         sid = socket.asked.query.get("clientId") or uuid4().hex
         again = sid in self.sockets or (self.running is not None and self.running[3].get("client_id") == sid)
         self.sockets[sid] = socket
+        self.opened.put_nowait(sid)
         socket.send({"type": "status", "data": {"status": {"exec_info": {"queue_remaining": self._remaining()}},
                                                 "sid": sid}})
         if again and self.running is not None:

@@ -42,6 +42,17 @@ def flow(id_: str) -> dict[str, Any]:
     return json.loads(found.model_dump_json(by_alias=True))
 
 
+async def heard(engine: LocalComfy, accepted: Accepted, fraction: float) -> Working:
+    """Polls until the socket has told of so much progress."""
+    for _ in range(500):
+        working = await engine.poll(accepted)
+        assert isinstance(working, Working)
+        if working.fraction == pytest.approx(fraction):
+            return working
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never heard of {fraction}")
+
+
 def test_1_half_a_graph_is_a_refusal_although_the_answer_says_200(tmp_path: Path) -> None:
     document = flow("plain_card")
     document["id"] = "half"
@@ -196,11 +207,10 @@ def test_8_every_run_has_our_client_id_and_others_progress_is_ignored() -> None:
         assert server.prompts[0]["client_id"] in server.sockets
         foreign = {"1": {"value": 9, "max": 10, "state": "running", "prompt_id": "theirs"}}
         server._send("progress_state", {"prompt_id": "theirs", "nodes": foreign})
-        server._send("progress_state", {"prompt_id": "ours", "nodes": {"checkpoint": {"state": "finished"}}})
-        while (working := await engine.poll(accepted)) == Working(0.0, "Checkpoint Loader Simple"):
-            await asyncio.sleep(0.01)
-        assert isinstance(working, Working)
-        assert working.fraction == pytest.approx(1 / 7)
+        states = {"checkpoint": {"state": "finished"}, "latent": {"state": "running", "value": 1, "max": 2}}
+        server._send("progress_state", {"prompt_id": "ours", "nodes": states})
+        working = await heard(engine, accepted, 1.5 / 7)
+        assert working.stage == "Empty Latent Image"
         server.gate.set()
         assert isinstance(await ended(engine, accepted), Done)
 
@@ -211,12 +221,10 @@ def test_9_after_a_broken_socket_the_history_is_asked() -> None:
     async def scenario(server: FakeComfy, engine: LocalComfy) -> None:
         server.gate.clear()
         accepted = await engine.submit(portrait("reconnected"), STORED)
-        await asyncio.wait_for(engine.listening.wait(), 5)
+        first = await asyncio.wait_for(server.opened.get(), 5)
         await server.at_gate.wait()
         server.disconnect()
-        while engine.listening.is_set():
-            await asyncio.sleep(0.01)
-        await asyncio.wait_for(engine.listening.wait(), 5)  # the server begins with a message that names no run
+        assert await asyncio.wait_for(server.opened.get(), 5) == first  # the server begins by naming no run
         assert isinstance(await engine.poll(accepted), Working)
         server.disconnect()
         server.gate.set()

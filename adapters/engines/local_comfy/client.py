@@ -43,7 +43,8 @@ def checked_address(url: str) -> str:
 
 
 _PATHS: Final = re.compile(
-    r"(?:[A-Za-z]:[\\/]|\\\\|~/|/)(?:[^\s\"'<>|:*?\\/]+(?: [^\s\"'<>|:*?\\/]+)*[\\/])+(?P<last>[^\s\"'<>|:*?\\/]*)"
+    r"(?<!\w)(?:[A-Za-z]:[\\/]|\\\\|~/|/)"
+    r"(?:[^\s\"'<>|:*?\\/]+(?: [^\s\"'<>|:*?\\/]+)*[\\/])+(?P<last>[^\s\"'<>|:*?\\/]*)"
 )
 _URLS: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.I)
 
@@ -110,8 +111,14 @@ class Client:
 
         async def body() -> AsyncIterator[bytes]:
             yield head.encode()
+            left = size
             async for piece in pieces:
+                left -= len(piece)
+                if left < 0:
+                    break
                 yield piece
+            if left:
+                raise EngineError(fault("FILE_REFUSED", "The stored file is not as long as it is said to be."))
             yield tail.encode()
 
         return await self._asked("POST", path, content=body(), headers={

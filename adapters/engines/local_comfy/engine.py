@@ -139,8 +139,9 @@ class LocalComfy:
                 raise EngineError(fault("CONTRACT_MISMATCH", f"{chosen.flow.name} takes one {name}.", field=name))
             files[name] = await self._refusing(self._upload(materials[0], reading))
         graph = build(chosen.flow, values, files, f"{FOLDER}/{task.attempt}")
-        memo: dict[str, Json] = {"workflow": chosen.flow.id, "model": chosen.model, "nodes": titles(graph), "facts": _facts(values)}
-        return await self._send(task.attempt, graph, memo)
+        return await self._send(task.attempt, graph, {
+            "workflow": chosen.flow.id, "model": chosen.model, "nodes": dict(titles(graph)), "facts": _facts(values),
+        })
 
     async def find(self, attempt: str) -> Accepted | None:
         return await self._find(attempt, thorough=True)

@@ -112,6 +112,8 @@ class Listener:
                 nodes = data.get("nodes")
                 for node, state in nodes.items() if isinstance(nodes, dict) else []:
                     run.done[node] = _part(state)
+                    if isinstance(state, dict) and state.get("state") == "running":
+                        run.now = node
             case "progress":
                 if isinstance(data.get("node"), str):
                     run.done[data["node"]] = _part({"state": "running", **data})
