@@ -12,6 +12,7 @@ from gateways import (
     cli_doctor,
     cli_export,
     cli_import,
+    cli_jobs,
     cli_log,
     cli_play,
     cli_playtest,
@@ -45,6 +46,8 @@ app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_export.app, name="export")
 app.add_typer(cli_token.app, name="token")
+app.add_typer(cli_jobs.app, name="jobs")
+app.command()(cli_jobs.disclosure)
 cli_play.app.command("test")(cli_playtest.playtest)
 
 

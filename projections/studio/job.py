@@ -20,6 +20,7 @@ from domain.studio.job import (
     JobCancelRequested,
     JobCompleted,
     JobFailed,
+    JobLeft,
     JobLost,
     JobPlanned,
     JobPrioritised,
@@ -99,6 +100,8 @@ def _changed(event: Event, time: str) -> dict[str, Any]:
             }
         case JobTaken():
             return {"stage": "running", "worker": event.worker}
+        case JobLeft():
+            return {"stage": "queued", "worker": ""}
         case JobPrioritised():
             return {"priority": event.priority}
         case JobCancelRequested():

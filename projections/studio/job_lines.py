@@ -20,6 +20,7 @@ from domain.studio.job import (
     JobCancelRequested,
     JobCompleted,
     JobFailed,
+    JobLeft,
     JobLost,
     JobPlanned,
     JobPrioritised,
@@ -63,6 +64,8 @@ def _asked(event: Event | None) -> Line | None:
             return Line("warning", f"Somebody wants it to stop{reason}.")
         case JobReleased():
             return Line("info", "Released: it may be taken again.")
+        case JobLeft():
+            return Line("info", f"Worker {event.worker} gave it back.")
         case JobTaken():
             again = f" ({event.taking}. since it last moved)" if event.taking > 1 else ""
             return Line("info", f"Worker {event.worker} took it{again}.")

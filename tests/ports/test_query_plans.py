@@ -32,6 +32,8 @@ VALUES: dict[str, Any] = {
     "archived": True, "badges": False, "cache_key": "s7:n3:main:_:_:_:_:_", "lane": "scratch", "node": "n3",
     "older": True, "parent": "main", "path": ("n1",), "scene": "s7", "snapshot_id": "ab" * 11, "snapshots": 3,
     "step": -1, "view": "default",
+    "job_id": "j7", "level": "error", "made_by": "model", "owner": "author3", "preset": "portrait", "retry_of": "j6",
+    "root": "j5", "engine": "studio_local",
     "built_in": True, "collection": "rules", "key": "tide", "template_id": "toll", "world_id": "saltmere",
     "everything": True, "export_id": "ab" * 8, "fast_forward": False, "finished": True, "mask_pov": True,
     "name": "trust", "playthrough": "ab" * 8, "playthrough_id": "ab" * 8, "pov": "mara", "scope": "global",
@@ -40,6 +42,8 @@ VALUES: dict[str, Any] = {
 }
 OTHERWISE = {
     "ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"},
+    "ListJobs": {"status": "failed", "since": "2026-01-02T03:04", "until": "2026-01-03"},
+    "ShowDisclosure": {"category": "graphics"},
     "ShowCharacterItem": {"collection": "traits"}, "ShowTemplateItem": {"collection": "parameters"},
     "ShowTimelineItem": {"collection": "entries"}, "ListExports": {"status": "waiting"},
     "ShowProjectDocument": {"category": ("scene",)},
