@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import structlog
 
+from adapters.engines.local_comfy.engine import LocalComfy
+from adapters.engines.local_comfy.workflows import WorkflowFolder
 from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
@@ -261,7 +263,9 @@ def reach_chain(settings: Settings) -> ChainFolder:
 
 def reach_engines(settings: Settings) -> Engines:
     """The engines of this installation, none of which has been asked anything yet."""
-    return Engines()
+    folder = _folder(settings)
+    built = [LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows))]
+    return Engines({engine.traits.id: engine for engine in built})
 
 
 def reach_blobs(settings: Settings) -> StoredBlobs:

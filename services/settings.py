@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     blobs_url: SecretStr | None = Field(
         default=None, description="s3://…, gs://… or az://… for blobs; empty: a folder in the data folder."
     )
+    comfy_url: str = Field(
+        default="http://127.0.0.1:8188", description="Where ComfyUI listens; nothing else there is ever called."
+    )
     upload_limit: int = Field(default=512 * 2**20, ge=1, description="Largest upload in bytes.")
     body_limit: int = Field(default=8 * 2**20, ge=1024, description="Largest JSON body in bytes.")
     event_limit: int = Field(default=2**20, ge=1024, le=8 * 2**20, description="Largest event in bytes.")
@@ -102,6 +105,15 @@ class Settings(BaseSettings):
         if value is not None and not Path(value.get_secret_value()).is_absolute():
             _scheme(value.get_secret_value(), ("s3", "gs", "az", "file"), needs_host=False)
         return value
+
+    @field_validator("comfy_url")
+    @classmethod
+    def _comfy(cls, value: str) -> str:
+        _scheme(value, ("http", "https"), needs_host=True)
+        parts = urlsplit(value)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("it must hold no user, password, query or fragment")
+        return value.rstrip("/")
 
     @property
     def nats_servers(self) -> tuple[str, ...]:

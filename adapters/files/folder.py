@@ -40,6 +40,11 @@ class DataFolder:
         return self.root / "audit"
 
     @property
+    def workflows(self) -> Path:
+        """Workflows for ComfyUI that users bring."""
+        return self.root / "workflows"
+
+    @property
     def tokens(self) -> Path:
         return self.root / "tokens.json"
 

@@ -18,7 +18,10 @@ from PIL import Image
 from ports.engine_suite import EngineSuite, Rig, Unable
 
 from adapters.engines.local_comfy.engine import LocalComfy
+from domain.errors import Invalid
 from domain.ports.engines import Engine, Material, Product, Task
+from services.bootstrap import reach_engines
+from services.settings import Settings
 
 REAL = os.environ.get("COMFYVN_TEST_COMFY_URL", "")
 
@@ -157,6 +160,28 @@ class RealRig(ComfyRig):
     async def forget(self) -> None:
         async with httpx.AsyncClient(base_url=REAL) as http:
             await http.post("/history", json={"clear": True})
+
+
+def test_the_studio_reaches_it_where_the_settings_say(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with FakeComfy() as server:
+            engines = reach_engines(Settings.load(data=tmp_path, comfy_url=server.url + "/"))
+            try:
+                look = await engines.look("local_comfy")
+                assert look.ready
+                assert look.fault is None
+                assert ("compose_images", "plain_card") in {(one.operation, one.model) for one in look.offers}
+            finally:
+                await engines.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8188", "ftp://127.0.0.1", "http://ada:secret@127.0.0.1", "http://h/?x=1"])
+def test_an_address_that_is_none_is_refused_by_the_settings(url: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        Settings.load(comfy_url=url)
+    assert "secret" not in str(caught.value)
 
 
 if REAL:
