@@ -199,7 +199,7 @@ class Outgoing:
                 if size is not None and size > limit:
                     raise NotAllowed(f"The file is larger than {limit} bytes.")
                 pieces = self._pieces(answer, None if told.get("content-encoding") else size, limit, deadline)
-                # Whoever leaves early leaves a reader half-way: it is closed here, and not whenever somebody collects it.
+                # Whoever leaves early leaves a reader half-way: closed here, not whenever it is collected.
                 async with aclosing(pieces):
                     yield Fetched(answer.status, told, here, size, pieces)
                 return
@@ -208,9 +208,10 @@ class Outgoing:
     async def put(self, url: str, content: bytes, media_type: str) -> int:
         """Uploads bytes to an address that a provider has named for them; the status of the answer. No redirects."""
         here = self.check(url)
+        deadline = asyncio.get_running_loop().time() + self._whole
         async with self._asked("PUT", here, {"Content-Type": media_type}, content) as answer:
-            async with aclosing(self._pieces(answer, None, 2**20, asyncio.get_running_loop().time() + self._whole)) as end:
-                async for _ in end:
+            async with aclosing(self._pieces(answer, None, 2**20, deadline)) as pieces:
+                async for _ in pieces:
                     pass
             return int(answer.status)
 
