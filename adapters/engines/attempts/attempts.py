@@ -122,10 +122,11 @@ class Attempts:
         ended = None if folder is None else await asyncio.to_thread(self._ended, folder)
         if folder is None or not isinstance(ended, Done) or product.name not in {one.name for one in ended.products}:
             raise EngineError(fault("JOB_LOST", "The engine does not have this file any more."))
-        try:
+        file = None
+        with suppress(OSError):
             file = await asyncio.to_thread((folder.products / product.name).open, "rb")
-        except OSError:
-            raise EngineError(fault("JOB_LOST", "The engine does not have this file any more.")) from None
+        if file is None:
+            raise EngineError(fault("JOB_LOST", "The engine does not have this file any more."))
         try:
             yield self._pieces(file)
         finally:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from adapters.engines.attempts.folder import AttemptFolder
 from domain.ports.engines import EngineError, Material, Reading, Task
-from domain.studio.fault import fault
+from domain.studio.fault import Fault, fault
 
 INPUT_LIMIT: Final = 2 * 2**30
 """Most bytes of all inputs of one task."""
@@ -51,9 +51,10 @@ async def take(root: Path, task: Task, reading: Reading, *, limit: int = INPUT_L
                 number += 1
         return await asyncio.to_thread(_appear, coming, folder.path, _order(task, inputs))
     except OSError as error:
-        raise EngineError(_disk(error)) from None
+        wrong = _disk(error)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, coming, ignore_errors=True))
+    raise EngineError(wrong)
 
 
 def _order(task: Task, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +97,7 @@ async def _copied(reading: Reading, material: Material, place: Path) -> None:
                                 digest=material.digest))
 
 
-def _disk(error: OSError) -> Any:
+def _disk(error: OSError) -> Fault:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return fault("DISK_FULL", "The disk of the engine's folder is full.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -106,12 +107,15 @@ def _disk(error: OSError) -> Any:
 
 def opened(root: Path) -> None:
     """Makes the engine's folder where it is not there. Raises ``EngineError`` when it cannot be used."""
+    wrong = None
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "permission denied")
+            wrong = _disk(PermissionError(errno.EACCES, "permission denied"))
     except OSError as error:
-        raise EngineError(_disk(error)) from None
+        wrong = _disk(error)
+    if wrong is not None:  # raised out here, so that no error of the system hangs on it with the folder's name
+        raise EngineError(wrong)
 
 
 def tidied(root: Path, keep_seconds: float, keep_bytes: int, now: float | None = None) -> list[str]:

@@ -73,8 +73,8 @@ def _upscale_image(job: Job, asked: Any) -> Made:
     image = media.opened(job.file("image"))
     size = (image.width * asked.scale, image.height * asked.scale)
     if size[0] * size[1] > media.PIXELS or max(size) > media.SIDE:
-        raise Unfit("INVALID_FIELD_VALUE", f"{size[0]} × {size[1]} pixels are more than a picture may have here; choose "
-                                           "a smaller scale.", field="scale")
+        told = f"{size[0]} × {size[1]} pixels are more than a picture may have here: choose a smaller scale."
+        raise Unfit("INVALID_FIELD_VALUE", told, field="scale")
     image = _denoised(image, asked.denoise, asked.method, job.told("denoising", 0, 0.3))
     image = image.resize(size, Image.Resampling.LANCZOS)
     if asked.sharpen:

@@ -71,17 +71,18 @@ def looked(path: Path, kind: str) -> Film:
 
 
 def _read(film: Film, said: str) -> Film:
-    input_part = said.partition("Input #0")[2]
-    length = re.search(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", input_part)
+    said_of = said.partition("Input #0")[2]
+    length = re.search(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", said_of)
     seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else 0.0
-    video = re.search(r"Stream #0.*?: Video: (\w+)[^\n]*?, [^\n]*?\b(\d{2,6})x(\d{2,6})\b[^\n]*", input_part)
-    audio = re.search(r"Stream #0.*?: Audio: (\w+)", input_part)
+    video = re.search(r"Stream #0.*?: Video: (\w+)[^\n]*?, [^\n]*?\b(\d{2,6})x(\d{2,6})\b[^\n]*", said_of)
+    audio = re.search(r"Stream #0.*?: Audio: (\w+)", said_of)
     rate = re.search(r"([\d.]+) (?:fps|tbr)", video[0]) if video else None
+    pixels = re.search(r"\byuvj?4\d\dp\w*|\bgray\w*|\brgb\w*", video[0]) if video else None
     return film._replace(
         seconds=seconds, video_codec=video[1] if video else "", width=int(video[2]) if video else 0,
         height=int(video[3]) if video else 0, fps=float(rate[1]) if rate else 0.0,
         audio_codec=audio[1] if audio else "",
-        pixel_format=found[0] if video and (found := re.search(r"\byuvj?4\d\dp\w*|\bgray\w*|\brgb\w*", video[0])) else "",
+        pixel_format=pixels[0] if pixels else "",
     )
 
 
@@ -96,8 +97,8 @@ def measured(film: Film, kind: str, told: Told = lambda fraction: None) -> float
 def made(arguments: Sequence[str], out: Path, seconds: float, told: Told, *, declared: float = 0.0,
          folder: Path | None = None) -> float:
     """Runs ffmpeg with inputs and filters given, writing ``out``; returns the seconds made."""
-    written = _ran([*arguments, "-t", f"{min(seconds or SECONDS, SECONDS):.6f}", "-fs", str(BYTES), "-y", f"file:{out}"],
-                   seconds, told, folder)
+    bounds = ["-t", f"{min(seconds or SECONDS, SECONDS):.6f}", "-fs", str(BYTES)]
+    written = _ran([*arguments, *bounds, "-y", f"file:{out}"], seconds, told, folder)
     _whole(written, declared)
     if not out.is_file() or out.stat().st_size == 0 or written <= 0:
         raise Unfit("FILE_REFUSED", "Nothing could be made of this file: no frame of it can be decoded.")

@@ -64,7 +64,7 @@ def filtered(source: Path, work: Path, out: Path, filters: Sequence[str], scale:
     film = looked(source, "video")
     if film.width * film.height * scale * scale > MADE_PIXELS:
         size = f"{film.width * scale} × {film.height * scale}"
-        raise Unfit("INVALID_FIELD_VALUE", f"{size} pixels are more than a video may have here; choose a smaller scale.",
+        raise Unfit("INVALID_FIELD_VALUE", f"{size} pixels are more than a video may have here: choose a smaller one.",
                     field="scale")
     chain = ",".join(["format=yuv420p", *filters, EVEN, "setsar=1"])
     sound = ["-c:a", "copy"] if film.audio_codec in COPIED else list(SOUND)
@@ -72,7 +72,8 @@ def filtered(source: Path, work: Path, out: Path, filters: Sequence[str], scale:
                  *PICTURE, *sound, *BITEXACT]
     most = film.seconds + 1 if film.seconds else 0.0  # some recorders write no length; ours is the bound then
     seconds = made(arguments, out, most, told, declared=film.seconds, folder=work)
-    return {"source": {"width": film.width, "height": film.height, "fps": film.fps}, "seconds": round(film.seconds or seconds, 3)}
+    source_facts = {"width": film.width, "height": film.height, "fps": film.fps}
+    return {"source": source_facts, "seconds": round(film.seconds or seconds, 3)}
 
 
 def joined(video: Path, audio: Path, out: Path, until: str, volume: float, keep: bool, told: Told) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""LivePortrait: somebody's own installation on this machine, found by its folder and never installed by us."""
