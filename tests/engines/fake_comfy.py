@@ -317,6 +317,7 @@ class FakeComfy:
             if keys[node] in self.outputs:  # the old file's name, whether it is there or not (trap 10)
                 outputs[node] = self.outputs[keys[node]]
                 tell("executed", {"node": node, "display_node": node, "output": outputs[node]}, keep=False)
+                self._progress(id_, states, node, 1.0, "finished")
                 continue
             if keys[node] in self.cache:
                 done[node] = self.cache[keys[node]]

@@ -15,6 +15,7 @@ from engines.comfy_play import STORED, adapter, card, done, ended, play, portrai
 from engines.fake_comfy import FakeComfy
 from PIL import Image
 from ports.engine_suite import fetched, refused
+from websockets.asyncio.client import connect
 
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.outcomes import outcome, refusal
@@ -400,3 +401,40 @@ def test_refusals_of_any_shape_are_faults(answer: dict[str, Any]) -> None:
 def test_histories_of_any_shape_are_engine_errors(entry: Any) -> None:
     with pytest.raises(EngineError):
         outcome(entry, {})
+
+
+# What it says on its socket, as a real one was recorded
+
+
+FIRST_RUN = ["status", "status", "execution_start", "execution_cached",
+             *["progress_state", "executing", "progress_state"] * 3,
+             "progress_state", "executing", "executed", "progress_state", "execution_success", "status", "executing"]
+CACHED_RUN = ["status", "status", "execution_start", "execution_cached", "executed", "progress_state",
+              "execution_success", "status", "executing"]
+
+
+def test_the_fake_tells_of_a_run_in_the_order_of_the_real_one() -> None:
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "ImageScale", "inputs": {"image": ["2", 0], "upscale_method": "lanczos", "width": 128,
+                                                     "height": 128, "crop": "disabled"}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "probe"}},
+    }
+
+    async def scenario(server: FakeComfy, _: LocalComfy) -> None:
+        url = server.url.replace("http", "ws") + "/ws?clientId=probe"
+        async with httpx.AsyncClient(base_url=server.url) as http, connect(url, proxy=None) as socket:
+            assert json.loads(await socket.recv())["data"]["sid"] == "probe"
+            await socket.send(json.dumps({"type": "feature_flags", "data": {}}))
+            assert json.loads(await socket.recv())["type"] == "feature_flags"
+            for expected in (FIRST_RUN, CACHED_RUN):
+                await http.post("/prompt", json={"prompt": graph, "client_id": "probe"})
+                told = [json.loads(await asyncio.wait_for(socket.recv(), 5)) for _ in expected]
+                assert [one["type"] for one in told] == expected
+                assert told[-1]["data"]["node"] is None
+                (executed,) = (one["data"] for one in told if one["type"] == "executed")
+                assert executed["output"]["images"] == [
+                    {"filename": "probe_00001_.png", "subfolder": "", "type": "output"}]  # the cached run repeats it
+
+    play(scenario)
