@@ -13,6 +13,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 MASK: Final = "***"
@@ -52,7 +53,7 @@ def names_a_secret(name: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name[:200])]
     if not words or (len(words) > 1 and words[-1] in _ABOUT):
         return False
-    if not _ALONE.isdisjoint(words) or not _PAIRS.isdisjoint(zip(words, words[1:], strict=False)):
+    if not _ALONE.isdisjoint(words) or not _PAIRS.isdisjoint(pairwise(words)):
         return True
     if words[-1] == "token":
         return _OTHER_TOKENS.isdisjoint(words[:-1])

@@ -37,9 +37,9 @@ def test_innocent_names_are_left_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [
-    "api_key", "apiKey", "API-KEY", "x-api-key", "X-Api-Key", "apikey", "access_key", "accessKey", "secret_key", "secret",
-    "client_secret", "password", "db_password", "Authorization", "cookie", "Set-Cookie", "token", "access_token",
-    "refreshToken", "fal_api_key", "credentials", "private_key", "auth", "jwt", "passphrase",
+    "api_key", "apiKey", "API-KEY", "x-api-key", "X-Api-Key", "apikey", "access_key", "accessKey", "secret_key",
+    "secret", "client_secret", "password", "db_password", "Authorization", "cookie", "Set-Cookie", "token",
+    "access_token", "refreshToken", "fal_api_key", "credentials", "private_key", "auth", "jwt", "passphrase",
 ])
 def test_names_of_secrets_are_masked_in_every_spelling(name: str) -> None:
     assert names_a_secret(name)
