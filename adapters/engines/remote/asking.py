@@ -156,7 +156,7 @@ class Asking:
             raise say("SERVICE_UNAVAILABLE", f"The connection to {self.name} broke off.") from None
         if body is None:
             raise odd(self.name, submitting)
-        return Answer(status, named, _parsed(body))
+        return Answer(status, named, _parsed(_without(body, headers)))
 
     def _away(self, timeout: bool) -> EngineError:
         if timeout:
@@ -199,6 +199,15 @@ class Asking:
             raise refused("FILE_REFUSED", f"{name} is not fetched: {said(error)}") from None
         except Unreachable as error:
             raise refused("DOWNLOAD_FAILED", f"{name} did not arrive: {said(error)}") from None
+
+
+def _without(body: bytes, headers: Mapping[str, str]) -> bytes:
+    # Services quote what they were sent, keys too: none may come any further than this.
+    for name, value in headers.items():
+        key = value.split()[-1].encode() if value.strip() else b""
+        if name.lower() in ("authorization", "x-api-key") and len(key) >= 6:
+            body = body.replace(key, b"[key]")
+    return body
 
 
 async def _bounded(answer: httpx.Response) -> bytes | None:
