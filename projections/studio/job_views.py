@@ -10,7 +10,7 @@ from pydantic import Field
 
 from domain.errors import NotFound, Remedy
 from domain.ids import Token
-from domain.studio.fault import Fault
+from domain.studio.fault import CODES
 from domain.tables import Reader, Row, Where
 from domain.values import Json
 from projections.reading import PageQuery, Query, View, page
@@ -212,10 +212,11 @@ def fault_told(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Why something failed, and what this release knows to do about it."""
     if stored is None:
         return None
-    known = Fault.model_validate(stored)
+    meaning = CODES.get(stored["code"], CODES["UNKNOWN_ERROR"])
     return {
-        "code": known.code, "message": known.message, "retryable": known.retryable,
-        "remediation": known.remediation(), "retry_after_seconds": known.retry_after_seconds, "detail": known.detail,
+        "code": stored["code"], "message": stored["message"], "retryable": meaning.retryable,
+        "remediation": [{"text": meaning.text, "action": meaning.action}],
+        "retry_after_seconds": stored.get("retry_after_seconds"), "detail": stored.get("detail", {}),
     }
 
 
