@@ -379,3 +379,43 @@ def test_the_socket_may_say_anything(kind: str, data: dict[str, Any]) -> None:
         await listener.close()
 
     asyncio.run(scenario())
+
+
+# One folder, models of several kinds
+
+
+def test_a_file_that_nobody_named_is_taken_only_if_its_name_suits() -> None:
+    async def scenario(server: FakeComfy, engine: LocalComfy) -> None:
+        server.models["checkpoints"] = ["aaa_svd_xt.safetensors", "dreamy.safetensors", "zzz_refiner.safetensors"]
+        _, made = await done(engine, portrait("unnamed", ""))
+        assert made.facts["model"] == "dreamy.safetensors"
+        _, made = await done(engine, portrait("workflow", "checkpoint_text_to_image"))
+        assert made.facts["model"] == "dreamy.safetensors"
+        _, made = await done(engine, portrait("named", "zzz_refiner.safetensors"))  # whoever names it gets it
+        assert made.facts["model"] == "zzz_refiner.safetensors"
+        offered = {(one.operation, one.model) for one in await engine.offers() if not one.missing}
+        assert ("text_to_image", "dreamy.safetensors") in offered
+        assert ("text_to_image", "aaa_svd_xt.safetensors") not in offered
+
+    play(scenario)
+
+
+def test_a_workflow_whose_kind_of_model_is_not_there_says_which_kind() -> None:
+    async def scenario(server: FakeComfy, engine: LocalComfy) -> None:
+        offers = {one.model: one for one in await engine.offers() if one.operation == "image_to_video"}
+        assert "checkpoints/any *svd*" in offers["svd_image_to_video"].missing
+
+    play(scenario)
+
+
+# The page
+
+
+def test_the_workflow_on_the_page_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines" / "local_comfy.md").read_text()
+    blocks = [json.loads(one.split("```")[0]) for one in page.split("```json\n")[1:]]
+    (flow,) = [read_workflow(json.dumps(one)) for one in blocks if "graph" in one]
+    assert flow.id == "my_card"
+    (parameters,) = [one for one in blocks if "prompt" in one]
+    assert filled(FLOWS["checkpoint_text_to_image"], parameters, "dreamy.safetensors")["seed"] == 7
+    assert {id_ for id_ in FLOWS if f"`{id_}`" in page} == set(FLOWS)

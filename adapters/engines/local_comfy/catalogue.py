@@ -131,8 +131,11 @@ def missing_for(flow: Workflow, known: Mapping[str, Mapping[str, Any] | None]) -
             class_ = flow.graph[node].class_type
             listed = choices(known.get(class_), key)
             wanted = parameter.default if isinstance(parameter.default, str) and name != flow.main else ""
-            if listed == () or (listed is not None and wanted and wanted not in listed):
-                found.append(Missing("model", wanted or "any", parameter.folder))
+            if listed is None or (wanted and wanted in listed):
+                continue
+            if wanted or not any(parameter.suits(file) for file in listed):
+                found.append(Missing("model", wanted or "any" + "".join(f" *{part}*" for part in parameter.like[:1]),
+                                     parameter.folder))
     return list(dict.fromkeys(found))
 
 
@@ -182,7 +185,9 @@ def missing_fault(missing: Sequence[Missing]) -> Fault:
 def _spoken(one: Missing) -> str:
     if one.kind == "node":
         return f"the node {one.name}"
-    return f"any file in models/{one.folder}" if one.name == "any" else f"the file models/{one.folder}/{one.name}"
+    if one.name.startswith("any"):
+        return f"{one.name.replace('any', 'any file', 1)} in models/{one.folder}"
+    return f"the file models/{one.folder}/{one.name}"
 
 
 def _values(graph: Graph) -> Iterator[tuple[tuple[str, str], str, Any]]:

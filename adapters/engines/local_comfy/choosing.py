@@ -33,7 +33,7 @@ def choose(flows: Sequence[Workflow], task: Task, known: Known) -> Chosen:
                                 takes=[sorted(flow.inputs) for flow in flows][:20]))
     id_, _, file = task.model.partition(":")
     if (named := next((flow for flow in fitting if flow.id == id_), None)) is not None:
-        return Chosen(named, file or _asked_for(named, task) or next(iter(_files(named, known)), ""))
+        return Chosen(named, file or _asked_for(named, task) or next(_suited(named, known), ""))
     if task.model:
         for flow in fitting:
             if task.model in _files(flow, known):
@@ -42,7 +42,7 @@ def choose(flows: Sequence[Workflow], task: Task, known: Known) -> Chosen:
         raise EngineError(missing_fault([Missing("model", task.model, folder)]))
     for flow in fitting:
         if not missing_for(flow, known):
-            return Chosen(flow, _asked_for(flow, task) or next(iter(_files(flow, known)), ""))
+            return Chosen(flow, _asked_for(flow, task) or next(_suited(flow, known), ""))
     raise EngineError(missing_fault(missing_for(fitting[0], known)))
 
 
@@ -52,7 +52,7 @@ def offered(flows: Sequence[Workflow], known: Known, loras: Sequence[str]) -> li
     for flow in flows:
         missing = [str(one) for one in missing_for(flow, known)]
         schema = described(flow, known, loras)
-        for model in [flow.id, *(_files(flow, known) if not missing else ())]:
+        for model in [flow.id, *(_suited(flow, known) if not missing else ())]:
             operation = cast("Operation", flow.operation)
             offers.setdefault((flow.operation, model), Offer(operation, model, schema, missing))
     return list(offers.values())
@@ -100,6 +100,11 @@ def _asked_for(flow: Workflow, task: Task) -> str:
     """The main model, when it is named among the parameters."""
     value = task.parameters.get(flow.main) if flow.main is not None else None
     return value if isinstance(value, str) else ""
+
+
+def _suited(flow: Workflow, known: Known) -> Iterator[str]:
+    """The files that may be taken for a workflow when nobody has named one."""
+    return (file for file in _files(flow, known) if _main(flow).suits(file))
 
 
 def _files(flow: Workflow, known: Known) -> Iterator[str]:

@@ -73,7 +73,7 @@ class LocalComfy:
         self._own = own
         self._health_patience = min(5.0, patience_seconds)
         self._traits = Traits("local_comfy", "ComfyUI", "local", paid=False, finds_attempts=True, slots=slots,
-                              poll_seconds=0.5)
+                              poll_seconds=0.25)
 
     @property
     def traits(self) -> Traits:

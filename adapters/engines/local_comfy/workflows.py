@@ -41,7 +41,11 @@ Type = Literal["text", "integer", "number", "boolean", "choice", "model", "loras
 
 
 class WorkflowParameter(Value):
-    """What a workflow must be told, and where it goes. ``folder`` is the kind of file that a ``model`` is."""
+    """What a workflow must be told, and where it goes. ``folder`` is the kind of file that a ``model`` is.
+
+    One folder holds models of very different kinds: ``like`` and ``unlike`` are parts of the names of those that suit,
+    and do not. They guide what is taken and offered; whoever names a file gets that file.
+    """
 
     type: Type
     at: Annotated[tuple[Place, ...], Field(max_length=20)] = ()
@@ -54,6 +58,14 @@ class WorkflowParameter(Value):
     longest: Annotated[int, Field(ge=1, le=20_000)] = 8000
     choices: Annotated[tuple[str, ...], Field(max_length=200)] = ()
     folder: Annotated[str, Field(max_length=100)] = ""
+    like: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+    unlike: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+
+    def suits(self, file: str) -> bool:
+        """Whether a file may be taken that nobody has named."""
+        name = file.lower()
+        return (not self.like or any(part in name for part in self.like)) and not any(
+            part in name for part in self.unlike)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
