@@ -30,6 +30,8 @@ from adapters.engines.local_comfy.workflows import (
     read_workflow,
 )
 from domain.ports.engines import Done, Material, Submission, Task
+from domain.studio.preset_model import PresetStep, Way
+from services.generation.library import built_in as presets
 
 FLOWS = {one.id: one for one in built_in()}
 
@@ -419,3 +421,17 @@ def test_the_workflow_on_the_page_is_one() -> None:
     (parameters,) = [one for one in blocks if "prompt" in one]
     assert filled(FLOWS["checkpoint_text_to_image"], parameters, "dreamy.safetensors")["seed"] == 7
     assert {id_ for id_ in FLOWS if f"`{id_}`" in page} == set(FLOWS)
+
+
+@pytest.mark.parametrize(("preset", "step", "way"), [
+    (id_, step, way) for id_, found in presets().items() for step in found.preset.steps for way in step.ways
+    if way.engine == "local_comfy"
+])
+def test_every_preset_finds_a_workflow_that_takes_what_it_says(preset: str, step: PresetStep, way: Way) -> None:
+    operation = way.operation or step.operation
+    named = [one for one in built_in() if one.id == way.model.partition(":")[0]]
+    (flow,) = named or [one for one in built_in() if one.operation == operation]
+    assert flow.operation == operation
+    assert {*step.parameters, *way.parameters} <= {*flow.parameters, "seed"}
+    given = {**step.inputs, **way.inputs}
+    assert {name for name, one in flow.inputs.items() if one.required} <= given.keys() <= flow.inputs.keys()
