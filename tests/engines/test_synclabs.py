@@ -1,4 +1,4 @@
-"""Sync passes the suite of all engines, and its own traps are known: keys of submissions, REJECTED, two kinds of 429."""
+"""Sync passes the suite of all engines; its own traps are known: keys of submissions, REJECTED, two kinds of 429."""
 
 from __future__ import annotations
 
