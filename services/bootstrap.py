@@ -14,6 +14,7 @@ import structlog
 
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.workflows import WorkflowFolder
+from adapters.engines.studio_local.engine import StudioLocal
 from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
@@ -24,6 +25,7 @@ from adapters.nats.leftover import read_details
 from adapters.nats.log import JetStreamLog
 from adapters.sql.read_models import SqlReadModels
 from domain.errors import ComfyVNError, NotFound, Refused, Remedy, Unavailable
+from domain.ports.engines import Engine
 from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
@@ -264,7 +266,10 @@ def reach_chain(settings: Settings) -> ChainFolder:
 def reach_engines(settings: Settings) -> Engines:
     """The engines of this installation, none of which has been asked anything yet."""
     folder = _folder(settings)
-    built = [LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows))]
+    built: list[Engine] = [
+        LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows)),
+        StudioLocal(folder.attempts / "studio_local"),
+    ]
     return Engines({engine.traits.id: engine for engine in built})
 
 

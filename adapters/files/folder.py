@@ -36,6 +36,11 @@ class DataFolder:
         return self.root / "blobs"
 
     @property
+    def attempts(self) -> Path:
+        """Where engines of this machine keep what they work on."""
+        return self.root / "attempts"
+
+    @property
     def audit(self) -> Path:
         return self.root / "audit"
 

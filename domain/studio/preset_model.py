@@ -102,7 +102,7 @@ Files = Annotated[
 class Way(Value):
     """One engine that can do a step, with its model and what only it needs to be told. ``when`` it is suitable.
 
-    ``parameters`` and ``inputs`` go over those of the step.
+    ``parameters`` go over those of the step; ``inputs`` stand in place of them.
     """
 
     engine: Annotated[str, Field(min_length=1, max_length=100)]

@@ -210,7 +210,7 @@ def _made(step: PresetStep, id_: str, known: Mapping[str, Any], chosen: _Way) ->
 
 
 def _files(step: PresetStep, way: Way | None, known: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    wanted = {**step.inputs, **(way.inputs if way is not None else {})}
+    wanted = way.inputs if way is not None and way.inputs else step.inputs
     found = {name: _resolved(one, known) for name, one in wanted.items()}
     return {name: refs for name, refs in found.items() if refs}
 

@@ -39,6 +39,7 @@ from gateways.http.asking import Locations
 from gateways.http.commands import command_doors
 from gateways.http.exports import export_doors
 from gateways.http.gate import Access, Gate, shared_with
+from gateways.http.generate import generate_doors
 from gateways.http.health import Pulse, WorkerStatus, health_doors, product_version
 from gateways.http.hub import Hub
 from gateways.http.jobs import job_doors
@@ -126,6 +127,7 @@ class StudioApp(FastAPI):
             *merging_doors(studio, hub, self.metrics),
             *log_doors(studio),
             *export_doors(studio),
+            *generate_doors(studio),
             *job_doors(studio, hub, self.metrics),
             *analytics_doors(studio),
             *playtest_doors(studio),

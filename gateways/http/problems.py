@@ -67,6 +67,12 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "invalid_fields": 422,
     "invalid_parameters": 422,
     "invalid_name": 422,
+    "CONTRACT_MISMATCH": 422,
+    "MISSING_REQUIRED_FIELD": 422,
+    "INVALID_FIELD_TYPE": 422,
+    "INVALID_FIELD_VALUE": 422,
+    "VALIDATION_ERROR": 422,
+    "CONSENT_MISSING": 422,
 }
 """Codes whose status is not that of their kind."""
 

@@ -204,11 +204,12 @@ def away(id_: str, look: Look) -> Fault:
     """Why an engine that does not stand ready cannot be used."""
     name = KNOWN[id_].name if id_ in KNOWN else id_
     code = "AUTH_MISSING" if look.health.status == "not_connected" else "ENGINE_OFFLINE"
-    told = look.health.message or f"it is {look.health.status.replace('_', ' ')}"
-    return fault(code, f"{name}: {told}"[:2000], engine=id_, status=look.health.status)
+    told = look.health.message or f"It is {look.health.status.replace('_', ' ')}."
+    named = told if told.startswith(name) else f"{name}: {told}"
+    return fault(code, named[:2000], engine=id_, status=look.health.status)
 
 
-def told(id_: str, engine: Engine | None, look: Look | None) -> dict[str, Any]:
+def engine_told(id_: str, engine: Engine | None, look: Look | None) -> dict[str, Any]:
     """An engine as pages show it."""
     known = KNOWN.get(id_)
     traits = engine.traits if engine is not None else None
