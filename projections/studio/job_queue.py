@@ -46,8 +46,8 @@ QUEUE = Table(
         ("state", "deadline"), ("cancelling", "requested_position"),
     ),
 )
-"""``state``: ready (nobody has begun), begun, or parked (in doubt, in quarantine: it waits for a person). ``engine`` is
-the one of the step at hand, as far as it is known; ``busy``: an attempt may be running there. Times are RFC 3339 in
+"""``state``: ready (nobody has begun), begun, or doubted or quarantined (it waits for a person). ``engine`` is the one
+of the step at hand, as far as it is known; ``busy``: an attempt may be running there. Times are RFC 3339 in
 UTC, empty for none. A job that is over has no row."""
 
 OWNERS = Table(
@@ -92,7 +92,7 @@ def _changed(event: Event) -> dict[str, Any]:
         case JobCancelRequested():
             return {"cancelling": True}
         case JobQuarantined():
-            return {"state": "parked"}
+            return {"state": "quarantined"}
         case JobReleased():
             return {"state": "begun"}
         case AttemptStarted():
@@ -100,7 +100,7 @@ def _changed(event: Event) -> dict[str, Any]:
         case AttemptAccepted():
             return {"state": "begun"}
         case AttemptDoubted():
-            return {"state": "parked"}
+            return {"state": "doubted"}
         case AttemptResolved(verdict="accepted"):
             return {"state": "begun"}
         case AttemptResolved() | StepFinished():

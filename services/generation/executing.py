@@ -1,0 +1,404 @@
+"""Executing one job: whatever its log says decides what is done next, so a worker can go on wherever another stopped.
+
+The rule of every line here: what an engine is about to be asked is recorded before, what it answered before anybody
+acts on it, and a job is closed in one decision with its account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from secrets import token_hex
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from commands.studio.job import (
+    AcceptAttempt,
+    CompleteJob,
+    DoubtAttempt,
+    FailAttempt,
+    FailJob,
+    LeaveJob,
+    LoseAttempt,
+    StartAttempt,
+    StopJob,
+    TakeJob,
+)
+from domain.errors import ComfyVNError
+from domain.ports.engines import Accepted, Engine, EngineError, Submission, Task
+from domain.ports.leases import Lease
+from domain.studio.fault import Fault, fault
+from domain.studio.job import Open
+from domain.studio.job_values import Attempt, Step
+from services.generation import tasks
+from services.generation.engines import Engines, not_there
+from services.generation.following import Followed, Following
+from services.generation.pace import Pace
+from services.generation.recording import Gone, Hand, moment, safe, stamp
+from services.generation.settling import closing
+from services.generation.slots import Slots
+from services.media.rendering import Renderer
+
+SUBMIT_SECONDS: Final = 120.0
+"""Longest time that handing a task over may take; after that nobody knows whether the engine has it."""
+
+ENDING_SECONDS: Final = 3.0
+"""How long a worker that is told to end lets an engine answer a task that is just being handed over."""
+
+PATIENT: Final = frozenset({
+    "ENGINE_OFFLINE", "CONNECTION_REFUSED", "CONNECTION_TIMEOUT", "SERVICE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED",
+})
+"""Faults that say something about the engine and nothing about the job: no new work is taken to it for a while."""
+
+REFUSALS: Final = 10
+"""Records that are refused one after the other before a worker lets go of a job that it does not understand."""
+
+log = structlog.get_logger("jobs")
+
+
+@dataclass(slots=True)
+class Tools:
+    """What every job of a worker uses. ``rest(engine, seconds)`` is told when an engine needs a pause."""
+
+    engines: Engines
+    slots: Slots
+    renderer: Renderer
+    pace: Pace
+    rest: Callable[[str, float], None]
+    hold: Callable[[Lease], None]
+    drop: Callable[[Lease], None]
+
+
+@dataclass(slots=True)
+class Execution:
+    """One job, taken by this worker. ``slot`` is the engine's place that it holds, with the engine's id."""
+
+    hand: Hand
+    tools: Tools
+    slot: tuple[str, Lease] | None = None
+    taking: int = 0
+
+    async def run(self) -> None:
+        """Until the job is over, waits for somebody, or is somebody else's. Holds nothing afterwards."""
+        try:
+            if await self._taken():
+                while await self._moved():
+                    if self.hand.refusals > REFUSALS:
+                        log.error("job_stuck", job=self.hand.job_id, why=self.hand.refused)
+                        break
+        except Gone:
+            log.warning("job_gone", job=self.hand.job_id)
+        except asyncio.CancelledError:
+            with suppress(Gone, ComfyVNError, TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._left()
+            raise
+        finally:
+            with suppress(ComfyVNError):
+                await self._free()
+
+    async def _taken(self) -> bool:
+        job = await self.hand.load()
+        if not isinstance(job, Open):
+            return False
+        if job.cancelling and _resting(job):
+            return True  # it only has to be closed
+        if job.quarantined is not None:
+            return job.cancelling
+        if job.attempt is not None and job.attempt.situation == "doubted":
+            return False
+        self.taking = job.taking + 1
+        taken = await self.hand.record(
+            TakeJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
+        )
+        after = await self.hand.load()
+        return taken and isinstance(after, Open) and after.quarantined is None
+
+    async def _left(self) -> None:
+        if self.taking:
+            await self.hand.record(
+                LeaveJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
+            )
+
+    async def _moved(self) -> bool:
+        """One move; false when there is nothing more to do here now."""
+        job = await self.hand.load()
+        if not isinstance(job, Open):
+            return False
+        attempt = job.attempt
+        if attempt is None or attempt.situation == "waiting":
+            return await self._resting(job, attempt)
+        if attempt.situation == "doubted":
+            return False
+        if job.quarantined is not None:
+            return await self._abandoned(job, attempt)
+        step = next(one for one in job.steps if one.id == attempt.step)
+        engine = self.tools.engines.get(step.engine)
+        if engine is None:  # another worker has it
+            await self._left()
+            return False
+        await self._ready(step)
+        if attempt.situation == "started":
+            return await self._recovered(job, step, attempt, engine)
+        return await self._followed(job, step, attempt, engine)
+
+    # --- between attempts -------------------------------------------------------------------------------------
+
+    async def _resting(self, job: Open, attempt: Attempt | None) -> bool:
+        step = job.step()
+        job_id = self.hand.job_id
+        if step is None:
+            await self.hand.record(CompleteJob(job_id=job_id), *closing(job, job_id))
+        elif job.cancelling:
+            await self.hand.record(StopJob(job_id=job_id), *closing(job, job_id, reason="The job was cancelled."))
+        elif self._late(job):
+            await self._closed(job, fault("DEADLINE_EXCEEDED", "The job's time was over before it was done."))
+        elif attempt is not None and attempt.retry_at and (pause := self._pause(attempt.retry_at)) > 0:
+            if pause > self.tools.pace.look:
+                return False  # whoever looks when it is time takes it again
+            await self._free_slot()
+            await asyncio.sleep(pause)
+        else:
+            await self._begun(job, step)
+        return True
+
+    async def _closed(self, job: Open, why: Fault, *, lost: bool = False) -> None:
+        await self.hand.record(
+            FailJob(job_id=self.hand.job_id, fault=safe(why), lost=lost),
+            *closing(job, self.hand.job_id, reason=why.message),
+        )
+
+    async def _begun(self, job: Open, step: Step) -> None:
+        """A new attempt: the engine's slot, the record, and only then the engine."""
+        engine = self.tools.engines.get(step.engine)
+        if engine is None:
+            await self._closed(job, not_there(step.engine))
+            return
+        await self._ready(step)
+        job_now = await self.hand.load()
+        if not isinstance(job_now, Open) or job_now.cancelling:
+            return
+        attempt = token_hex(11)
+        try:
+            task = await tasks.task_of(self.hand.studio, self.hand.project, job, step, attempt)
+            command = StartAttempt(
+                job_id=self.hand.job_id, attempt=attempt, step=step.id, engine=step.engine, task=tasks.told(task),
+            )
+        except EngineError as error:
+            await self._closed(job, error.fault)
+            return
+        except ValueError as error:  # what steps before it have told does not fit into an event
+            await self._closed(job, fault("VALIDATION_ERROR", f"The step cannot be asked for: {error}"))
+            return
+        if not await self.hand.record(command):
+            return
+        started = await self.hand.load()
+        if isinstance(started, Open) and started.attempt is not None and started.attempt.id == attempt:
+            await self._submitted(started, step, started.attempt, engine, task)
+
+    # --- an attempt -------------------------------------------------------------------------------------------
+
+    async def _submitted(self, job: Open, step: Step, attempt: Attempt, engine: Engine, task: Task) -> bool:
+        self.hand.check()
+        handing = asyncio.create_task(self._handed(engine, task))
+        try:
+            answer = await asyncio.shield(handing)
+        except asyncio.CancelledError:
+            # Told to end: an answer that comes soon saves the job from doubt.
+            with suppress(TimeoutError, Gone):
+                async with asyncio.timeout(ENDING_SECONDS):
+                    await self._answered(job, step, attempt, await handing)
+            raise
+        return await self._answered(job, step, attempt, answer)
+
+    async def _handed(self, engine: Engine, task: Task) -> Accepted | EngineError:
+        try:
+            async with asyncio.timeout(SUBMIT_SECONDS):
+                return await engine.submit(task, tasks.reading(self.hand.studio.blobs))
+        except EngineError as error:
+            return error
+        except TimeoutError:
+            return EngineError(fault("CONNECTION_TIMEOUT", "Handing the task over took too long."), Submission.UNKNOWN)
+        except Exception as error:  # an adapter that breaks its promise: nobody knows how far it came
+            log.exception("engine_defect", engine=engine.traits.id, job=self.hand.job_id)
+            return EngineError(_defect(error), Submission.UNKNOWN)
+
+    async def _answered(self, job: Open, step: Step, attempt: Attempt, answer: Accepted | EngineError) -> bool:
+        if isinstance(answer, Accepted):
+            await self._accepted(attempt, answer)
+            return True
+        self._strained(step.engine, answer.fault, attempt.number)
+        if answer.submission is Submission.REFUSED:
+            return await self._failed(job, step, attempt, answer.fault)
+        return await self._unknown(job, step, attempt, answer.fault)
+
+    async def _accepted(self, attempt: Attempt, accepted: Accepted) -> None:
+        await self.hand.record(AcceptAttempt(
+            job_id=self.hand.job_id, attempt=attempt.id, external_id=accepted.external_id, memo=dict(accepted.memo),
+        ))
+
+    async def _unknown(self, job: Open, step: Step, attempt: Attempt, why: Fault) -> bool:
+        """Nobody knows whether the engine has it: ask the engine, try again where that is free, else leave it be."""
+        engine = self.tools.engines[step.engine]
+        if engine.traits.finds_attempts:
+            await asyncio.sleep(self.tools.pace.check)
+            return True  # the attempt is recorded as started: the next move looks for it
+        if not (step.paid or engine.traits.paid):
+            return await self._failed(job, step, attempt, why)
+        await self.hand.record(DoubtAttempt(
+            job_id=self.hand.job_id, attempt=attempt.id, fault=safe(fault(
+                "OUTCOME_UNKNOWN", f"Nobody can say whether the engine has this paid work: {why.message}",
+                engine=step.engine, attempt=attempt.id, cause=why.code,
+            )),
+        ))
+        return False
+
+    async def _recovered(self, job: Open, step: Step, attempt: Attempt, engine: Engine) -> bool:
+        """An attempt that was recorded, and whose asking nobody has seen the end of."""
+        ended = fault("SERVICE_UNAVAILABLE", "The worker ended while it handed the task over.")
+        if not engine.traits.finds_attempts:
+            return await self._unknown(job, step, attempt, ended)
+        try:
+            found = await self._found(engine, attempt)
+        except EngineError as error:
+            self._strained(step.engine, error.fault, attempt.number)
+            if self._late(job):
+                return await self._failed(job, step, attempt, error.fault)
+            await self._pausing(self.tools.pace.pause(1, error.fault))
+            return True
+        if found is not None:
+            await self._accepted(attempt, found)
+            return True
+        if job.cancelling:
+            return await self._failed(job, step, attempt, fault("CANCELLED", "It was cancelled before it began."))
+        try:
+            task = await tasks.task_of(self.hand.studio, self.hand.project, job, step, attempt.id)
+        except EngineError as error:
+            return await self._failed(job, step, attempt, error.fault)
+        return await self._submitted(job, step, attempt, engine, task)
+
+    async def _found(self, engine: Engine, attempt: Attempt) -> Accepted | None:
+        try:
+            async with asyncio.timeout(SUBMIT_SECONDS):
+                return await engine.find(attempt.id)
+        except EngineError:
+            raise
+        except Exception as error:
+            log.exception("engine_defect", engine=engine.traits.id, job=self.hand.job_id)
+            raise EngineError(_defect(error)) from error
+
+    async def _followed(self, job: Open, step: Step, attempt: Attempt, engine: Engine) -> bool:
+        following = Following(self.hand, self.tools.renderer, self.tools.pace, step, attempt, engine)
+        followed = await following.run(self._late_in(job))
+        if followed.fault is None:
+            return True
+        self._strained(step.engine, followed.fault, attempt.number)
+        now = await self.hand.load()
+        if not isinstance(now, Open) or now.attempt is None or now.attempt.id != attempt.id:
+            return True
+        return await self._failed(now, step, now.attempt, followed.fault, followed)
+
+    # --- the end of an attempt --------------------------------------------------------------------------------
+
+    async def _failed(
+        self, job: Open, step: Step, attempt: Attempt, why: Fault, followed: Followed | None = None
+    ) -> bool:
+        """Records that an attempt failed, and in the same decision what becomes of the job."""
+        charged = followed.charged if followed else 0
+        lost = followed is not None and followed.lost
+        paid = step.paid or charged > 0
+        # Paid work is tried again only when its engine has said that it failed and costs nothing.
+        barred = job.cancelling or charged > 0 or (paid and followed is not None and (lost or followed.unsaid))
+        again = not barred and (lost or why.retryable) and attempt.number < self.tools.pace.attempts
+        retry_at = None
+        if again:
+            pause = 0.0 if lost else self.tools.pace.pause(attempt.number, why)
+            at = self.hand.now() + timedelta(seconds=pause)
+            deadline = job.request.deadline
+            retry_at = stamp(at) if deadline is None or at < moment(deadline) else None
+        kind = LoseAttempt if lost else FailAttempt
+        ended = kind(job_id=self.hand.job_id, attempt=attempt.id, fault=safe(why), charged=charged, retry_at=retry_at)
+        if retry_at is not None:
+            await self.hand.record(ended)
+            return True
+        settled = closing(job, self.hand.job_id, charged, why.message)
+        if job.cancelling:
+            await self.hand.record(ended, StopJob(job_id=self.hand.job_id), *settled)
+        else:
+            await self.hand.record(
+                ended, FailJob(job_id=self.hand.job_id, fault=safe(why), lost=lost and paid), *settled
+            )
+        return True
+
+    async def _abandoned(self, job: Open, attempt: Attempt) -> bool:
+        """A job in quarantine that nobody wants any more: its engine is told, its result is not looked at."""
+        step = next(one for one in job.steps if one.id == attempt.step)
+        engine = self.tools.engines.get(step.engine)
+        if engine is not None and attempt.external_id is not None:
+            try:
+                async with asyncio.timeout(SUBMIT_SECONDS):
+                    await engine.cancel(Accepted(attempt.external_id, attempt.memo))
+            except Exception as error:
+                log.warning("not_cancelled", engine=step.engine, job=self.hand.job_id, reason=type(error).__name__)
+        return await self._failed(job, step, attempt, fault("CANCELLED", "It was cancelled in quarantine."))
+
+    # --- slots, time ------------------------------------------------------------------------------------------
+
+    async def _ready(self, step: Step) -> None:
+        """Holds a slot of the step's engine; waits for one. Raises ``Gone``."""
+        if self.slot is not None and self.slot[0] == step.engine:
+            return
+        await self._free_slot()
+        while self.slot is None:
+            self.hand.check()
+            try:
+                lease = await self.tools.slots.wait(step.engine)
+            except ComfyVNError:
+                await asyncio.sleep(self.tools.pace.check)
+                continue
+            self.slot = (step.engine, lease)
+            self.tools.hold(lease)
+
+    async def _free_slot(self) -> None:
+        if self.slot is not None:
+            slot, self.slot = self.slot[1], None
+            self.tools.drop(slot)
+            with suppress(ComfyVNError):  # it ends by itself then
+                await self.tools.slots.release(slot)
+
+    async def _free(self) -> None:
+        await self._free_slot()
+        self.tools.drop(self.hand.lease)
+        await self.hand.lease.release()
+
+    def _strained(self, engine: str, why: Fault, number: int) -> None:
+        if why.code in PATIENT:
+            self.tools.rest(engine, self.tools.pace.pause(number, why))
+
+    async def _pausing(self, seconds: float) -> None:
+        end = monotonic() + seconds
+        while (left := end - monotonic()) > 0:
+            self.hand.check()
+            await asyncio.sleep(min(left, self.tools.pace.check))
+
+    def _pause(self, until: str) -> float:
+        return (moment(until) - self.hand.now()).total_seconds()
+
+    def _late(self, job: Open) -> bool:
+        return job.request.deadline is not None and self._pause(job.request.deadline) <= 0
+
+    def _late_in(self, job: Open) -> float | None:
+        return None if job.request.deadline is None else self._pause(job.request.deadline)
+
+
+def _resting(job: Open) -> bool:
+    return job.attempt is None or job.attempt.situation == "waiting"
+
+
+def _defect(error: Exception) -> Fault:
+    return fault("UNKNOWN_ERROR", f"The engine's adapter failed ({type(error).__name__}).")
