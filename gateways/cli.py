@@ -11,6 +11,7 @@ from gateways import (
     cli_demo,
     cli_doctor,
     cli_export,
+    cli_generate,
     cli_import,
     cli_jobs,
     cli_log,
@@ -36,8 +37,12 @@ app = typer.Typer(
 app.command()(cli_demo.demo)
 app.command()(cli_serve.serve)
 app.command()(cli_serve.work)
+app.command()(cli_serve.worker)
 app.command()(cli_doctor.doctor)
 app.command()(cli_replay.replay)
+app.command()(cli_generate.generate)
+app.command()(cli_generate.presets)
+app.command()(cli_generate.engines)
 app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_processes.app, name="processes")

@@ -209,7 +209,7 @@ def away(id_: str, look: Look) -> Fault:
     return fault(code, named[:2000], engine=id_, status=look.health.status)
 
 
-def engine_told(id_: str, engine: Engine | None, look: Look | None) -> dict[str, Any]:
+def told(id_: str, engine: Engine | None, look: Look | None) -> dict[str, Any]:
     """An engine as pages show it."""
     known = KNOWN.get(id_)
     traits = engine.traits if engine is not None else None

@@ -11,7 +11,7 @@ from domain.studio.preset_plan import Given, Outline, outline
 from projections.reading import PageQuery
 from projections.studio.preset import ListOwnPresets
 from services.generation.abilities import Seen
-from services.generation.engines import KNOWN, engine_told
+from services.generation.engines import KNOWN, told
 from services.generation.library import Found, built_in, digest_of, find_preset, read_preset
 from services.studio import Studio
 
@@ -51,7 +51,7 @@ async def engines_shown(studio: Studio) -> dict[str, Any]:
     """Every engine that this release can speak to, and whatever else is at hand."""
     looks = await studio.engines.around()
     names = [*KNOWN, *(id_ for id_ in studio.engines if id_ not in KNOWN)]
-    return {"items": [engine_told(id_, studio.engines.get(id_), looks.get(id_)) for id_ in names], "next": None}
+    return {"items": [told(id_, studio.engines.get(id_), looks.get(id_)) for id_ in names], "next": None}
 
 
 async def engine_shown(studio: Studio, engine_id: str) -> dict[str, Any] | None:
@@ -59,7 +59,7 @@ async def engine_shown(studio: Studio, engine_id: str) -> dict[str, Any] | None:
     if engine_id not in KNOWN and engine_id not in studio.engines:
         return None
     looks = await studio.engines.around([engine_id])
-    return engine_told(engine_id, studio.engines.get(engine_id), looks.get(engine_id))
+    return told(engine_id, studio.engines.get(engine_id), looks.get(engine_id))
 
 
 async def _able(studio: Studio, presets: list[Preset]) -> Seen:
@@ -106,9 +106,9 @@ def can_run(preset: Preset, able: Seen) -> dict[str, Any]:
         if one.required or (one.type not in FILES and one.type != "boolean"):
             continue
         sample = True if one.type == "boolean" else _sample(one)
-        told = _told(_outlined(preset, {**plain, name: sample}, preset.level, able))
-        if told["ok"] != usual["ok"] or told["engines"] != usual["engines"]:
-            differing[name] = told
+        able_to = _told(_outlined(preset, {**plain, name: sample}, preset.level, able))
+        if able_to["ok"] != usual["ok"] or able_to["engines"] != usual["engines"]:
+            differing[name] = able_to
     return {"ok": any(one["ok"] for one in levels.values()), "levels": levels, "missing": usual["missing"],
             "with_inputs": differing}
 
