@@ -16,7 +16,6 @@ from uuid import uuid4
 from adapters.engines.remote.asking import (
     Answer,
     Asking,
-    Secrets,
     connected,
     found_object,
     odd,
@@ -48,6 +47,7 @@ from domain.ports.engines import (
     Waiting,
     Working,
 )
+from domain.ports.secrets import Secrets
 from domain.studio.fault import Fault, fault
 from domain.studio.pricing import Price, cost_of
 

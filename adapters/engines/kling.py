@@ -21,9 +21,9 @@ import jwt
 from adapters.engines.remote.asking import (
     Answer,
     Asking,
-    Secrets,
     connected,
     found_object,
+    keys,
     odd,
     refused,
     said,
@@ -52,6 +52,7 @@ from domain.ports.engines import (
     Waiting,
     Working,
 )
+from domain.ports.secrets import Secrets
 from domain.studio.fault import Fault, fault
 
 ID: Final = "provider_kling"
@@ -211,7 +212,7 @@ class Kling:
         return await self._asking.ask(method, f"{self._url}{path}", headers=headers, **given)
 
     async def _bearer(self) -> str:
-        secrets = await self._secrets(ID) or {}
+        secrets = await keys(self._secrets, ID, NAME)
         if secrets.get("api_key"):
             return secrets["api_key"]
         secrets = await connected(self._secrets, ID, NAME, "access_key", "secret_key")
@@ -225,7 +226,7 @@ class Kling:
         return self._token.value
 
     async def _packs(self) -> list[dict[str, Any]]:
-        secrets = await self._secrets(ID) or {}
+        secrets = await keys(self._secrets, ID, NAME)
         whose = "\n".join(f"{name}={value}" for name, value in sorted(secrets.items()))
         async with self._costing:
             began, same = (self._costs[0], self._costs[1] == whose) if self._costs else (0.0, False)

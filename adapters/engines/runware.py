@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 from adapters.engines.remote.asking import (
     Answer,
     Asking,
-    Secrets,
     connected,
     found_object,
     odd,
@@ -45,6 +44,7 @@ from domain.ports.engines import (
     Traits,
     Working,
 )
+from domain.ports.secrets import Secrets
 from domain.studio.fault import Fault, fault
 
 ID: Final = "provider_runware"

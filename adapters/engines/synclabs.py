@@ -19,7 +19,6 @@ import orjson
 from adapters.engines.remote.asking import (
     Answer,
     Asking,
-    Secrets,
     connected,
     found_object,
     odd,
@@ -49,6 +48,7 @@ from domain.ports.engines import (
     Waiting,
     Working,
 )
+from domain.ports.secrets import Secrets
 from domain.studio.fault import Fault, fault
 
 ID: Final = "provider_synclabs"

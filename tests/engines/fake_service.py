@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 from engines.wire import Answer, Asked, Dropped, Server
 from ports.engine_suite import Rig, picture
 
-from adapters.engines.remote.asking import Secrets
 from domain.ports.engines import Engine, Material, Product, Task
+from domain.ports.secrets import Secrets
 
 CLIP = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + b"\x00" * 64
 """The beginning of an MP4 file, enough for who only looks at bytes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -19,11 +19,10 @@ import httpx
 import orjson
 
 from adapters.outgoing import NotAllowed, Outgoing, Unreachable, origin_of
+from domain.errors import ComfyVNError
 from domain.ports.engines import EngineError, Health, Product, Submission
+from domain.ports.secrets import Secrets
 from domain.studio.fault import Fault, fault
-
-Secrets = Callable[[str], Awaitable[Mapping[str, str] | None]]
-"""The credentials of an engine by its id, asked for at each call; ``None``: it is not connected."""
 
 ANSWER_BYTES: Final = 8 * 2**20
 """Largest JSON answer that is read."""
@@ -234,9 +233,18 @@ def with_status(found: Fault, status: int) -> Fault:
     return found.model_copy(update={"detail": {**found.detail, "status": status}})
 
 
+async def keys(secrets: Secrets, id_: str, name: str) -> Mapping[str, str]:
+    """The credentials of an engine, or none; raises ``EngineError`` when the vault cannot be opened."""
+    try:
+        return await secrets(id_) or {}
+    except ComfyVNError as error:
+        raise refused("AUTH_MISSING", f"The key of {name} cannot be had: {said(error.message)}",
+                      reason=error.code) from None
+
+
 async def connected(secrets: Secrets, id_: str, name: str, *wanted: str) -> Mapping[str, str]:
     """The credentials of an engine; raises ``EngineError`` when it is not connected."""
-    found = await secrets(id_) or {}
+    found = await keys(secrets, id_, name)
     if not all(found.get(one) for one in wanted):
         raise refused("AUTH_MISSING", f"{name} is not connected: its key is missing.")
     return found
