@@ -33,8 +33,11 @@ PREFIX: Final = "cvn_"
 
 EVERY: Final = "*"
 
-DOOR_SCOPES: Final = frozenset({"engine:read", "log:read", "operations:read", "playtest:read", "playtest:write"})
-"""Scopes of doors that are neither a command nor a view: the log and its streams, status and figures, playtests."""
+DOOR_SCOPES: Final = frozenset({
+    "engine:read", "log:read", "operations:read", "playtest:read", "playtest:write", "provider:read", "provider:write",
+})
+"""Scopes of doors that are neither a command nor a view: the log and its streams, status and figures, playtests, keys
+of providers."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z")
 

@@ -7,11 +7,14 @@ import os
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import metadata
 from time import monotonic
 from typing import Any, Final
 
 import structlog
 
+from adapters.c2pa.credentials import OwnCredentials
+from adapters.c2pa.keys import KeyFolder, default_folder
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.workflows import WorkflowFolder
 from adapters.engines.studio_local.engine import StudioLocal
@@ -19,17 +22,21 @@ from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
 from adapters.files.lock import FolderLock, Holder, Role, in_use
+from adapters.files.vault import FileVault
 from adapters.nats.embedded import EmbeddedServer
 from adapters.nats.inbox import JetStreamInboxes
+from adapters.nats.leases import JetStreamLeases
 from adapters.nats.leftover import read_details
 from adapters.nats.log import JetStreamLog
 from adapters.sql.read_models import SqlReadModels
 from domain.errors import ComfyVNError, NotFound, Refused, Remedy, Unavailable
 from domain.ports.engines import Engine
+from domain.ports.secrets import Secrets
 from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
 from services.generation.engines import Engines
+from services.generation.worker import Worker
 from services.processes.declared import PROCESSES
 from services.processes.runner import Runner, Surveyed
 from services.projector import Projector
@@ -37,6 +44,7 @@ from services.receipts import TimelineReceipts
 from services.registry import REGISTRY
 from services.settings import Settings
 from services.studio import Studio
+from services.vault import Vault
 
 PATIENCE_SECONDS: Final = 15.0
 """How long a command waits for a server that is starting, or for another console command to be done."""
@@ -93,6 +101,7 @@ class Opened:
     reached: Reached
     projector: Projector | None = None
     background: Background = field(default_factory=Background)
+    worker: Worker | None = None
 
     @property
     def chain(self) -> ChainFolder:
@@ -181,24 +190,29 @@ async def open_studio(
 @asynccontextmanager
 async def open_everything(
     settings: Settings, *, projecting: bool = True, processes: bool = False, auditing: bool = False,
-    role: Role = "console", create: bool = True,
+    jobs: bool = False, role: Role = "console", create: bool = True,
 ) -> AsyncIterator[Opened]:
     """Opens the log, the read side and the blobs, and starts the loops that are asked for; closes all in order.
 
     On a data folder with an embedded log, a ``server`` takes the folder's lock or is refused; everybody else attaches
     to the process that holds it, or holds it and runs the embedded log for its own duration. Who attaches to a server
-    does not project by itself, except a ``worker``. Raises ``Refused`` (the folder is in use), ``Unavailable``, and
-    without ``create`` ``NotFound`` for a folder in which no studio has been.
+    does not project by itself, except a ``worker``. ``jobs``: jobs are worked on as well.
+    Raises ``Refused`` (the folder is in use), ``Unavailable``, and without ``create`` ``NotFound`` for a folder in which
+    no studio has been.
     """
     async with AsyncExitStack() as stack:
         reached = await reach_log(settings, stack, role=role, create=create)
         models = await reach_models(settings, stack)
         dispatcher = Dispatcher(reached.log, REGISTRY, TimelineReceipts(models, settings.wait_seconds))
         stack.push_async_callback(dispatcher.close)
-        engines = reach_engines(settings)
+        vault = reach_vault(settings)
+        if role != "console":
+            await vault.known_to_redaction()
+        engines = reach_engines(settings, vault)
         stack.push_async_callback(engines.close)
         studio = Studio(
-            settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines
+            settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines,
+            credentials=reach_credentials(settings),
         )
         opened = Opened(studio, reached)
         if role == "server":
@@ -213,6 +227,9 @@ async def open_everything(
             opened.background.start("audit", opened.audit())
         if runner is not None:
             opened.background.start("processes", runner.run())
+        if jobs:
+            opened.worker = await reach_worker(studio, reached, stack)
+            opened.background.start("jobs", opened.worker.run())
         yield opened
 
 
@@ -246,6 +263,18 @@ async def reach_runner(studio: Studio, reached: Reached, stack: AsyncExitStack) 
     return Runner(studio, inboxes, PROCESSES)
 
 
+async def reach_worker(studio: Studio, reached: Reached, stack: AsyncExitStack) -> Worker:
+    """A worker for jobs, not running yet, on connections of its own; raises ``Unavailable``."""
+    settings = studio.settings
+    inboxes = await JetStreamInboxes.connect(reached.servers, stream=settings.nats_stream)
+    stack.push_async_callback(inboxes.close)
+    leases = await JetStreamLeases.connect(
+        reached.servers, stream=settings.nats_stream, seconds=settings.lease_seconds
+    )
+    stack.push_async_callback(leases.close)
+    return Worker(studio, leases, inboxes, at_once=settings.worker_jobs)
+
+
 async def survey(reached: Reached, settings: Settings, stack: AsyncExitStack) -> list[Surveyed]:
     """How every process stands, also when the read side does not answer; raises ``Unavailable``."""
     models = await reach_models(settings, stack)  # connects when it is first used, and here it never is
@@ -263,7 +292,16 @@ def reach_chain(settings: Settings) -> ChainFolder:
     return ChainFolder(_folder(settings).audit)
 
 
-def reach_engines(settings: Settings) -> Engines:
+def reach_vault(settings: Settings) -> Vault:
+    """Where keys of providers are; it is opened when the first of them is asked for."""
+    passphrase = settings.vault_passphrase
+    return Vault(FileVault(
+        _folder(settings).vault, settings.vault_key_file,
+        lambda: passphrase.get_secret_value() if passphrase else None,
+    ))
+
+
+def reach_engines(settings: Settings, secrets: Secrets | None = None) -> Engines:
     """The engines of this installation, none of which has been asked anything yet."""
     folder = _folder(settings)
     built: list[Engine] = [
@@ -271,6 +309,12 @@ def reach_engines(settings: Settings) -> Engines:
         StudioLocal(folder.attempts / "studio_local"),
     ]
     return Engines({engine.traits.id: engine for engine in built})
+
+
+def reach_credentials(settings: Settings) -> OwnCredentials:
+    """What signs files and reads what is signed in them; keys are made when the first file is signed."""
+    folder = settings.signing_keys.absolute() if settings.signing_keys else default_folder()
+    return OwnCredentials(KeyFolder(folder), version=metadata.version("comfyvn"))
 
 
 def reach_blobs(settings: Settings) -> StoredBlobs:

@@ -12,11 +12,12 @@ from weakref import WeakValueDictionary
 from commands.declaration import Asking, Command, Pinned, no_material
 from commands.envelope import Asked
 from domain.context import Context
-from domain.errors import ComfyVNError, Invalid, NotFound, Remedy, Stale, Unavailable
+from domain.errors import ComfyVNError, Invalid, NotFound, Refused, Remedy, Stale, Unavailable
 from domain.ids import MAIN, UNBRANCHED, checked, derived_id
 from domain.ports import Commit, Conflict, Log, Proposed, Recorded, Stream
 from domain.values import Event
 from services.aggregates import Aggregates, Loaded, Outcome, Seen
+from services.redaction import SECRETS
 from services.registry import Registry
 
 ATTEMPTS: Final = 40
@@ -46,6 +47,16 @@ class Receipt:
     would: tuple[Event, ...] | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     problem: ComfyVNError | None = None
+
+
+def _without_keys(data: bytes) -> bytes:
+    """An event is for ever, and read by many: a provider's key that was pasted into a text must not get into one."""
+    if SECRETS.stands_in(data):
+        raise Refused(
+            "A key of a connected provider stands in this. What is recorded cannot be taken back, so it is not.",
+            error="secret_in_text", remediation=[Remedy("Take the key out of the text.", "remove_secret")],
+        )
+    return data
 
 
 class Receipts(Protocol):
@@ -227,7 +238,7 @@ class Dispatcher:
         for place, (plan, (events, was, *_)) in enumerate(zip(plans, decided, strict=True)):
             for offset, event in enumerate(events, start=1):
                 proposed.setdefault(plan.stream, []).append(Proposed(
-                    type(event).__name__, event.SCHEMA, self.registry.encode(event),
+                    type(event).__name__, event.SCHEMA, _without_keys(self.registry.encode(event)),
                     _event_id(asked, place, offset - 1), was + offset, asked.time,
                     asked.actor, asked.command_id, asked.request, asked.correlation_id or asked.command_id,
                     asked.causation_id,

@@ -19,6 +19,7 @@ from domain.ports import Blobs, ReadModels
 from services import bootstrap
 from services.registry import REGISTRY
 from services.settings import Settings, shown, stray_variables
+from services.setup import healthcheck
 
 Verdict = Literal["well", "warning", "broken"]
 
@@ -72,6 +73,39 @@ async def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: d
         if head is not None:
             await _try("audit", _audit(settings, head, findings), findings)
         await _try("blobs", _blobs(settings, findings), findings)
+    findings += await _generation(settings)
+    return findings
+
+
+async def _generation(settings: Settings) -> list[Finding]:
+    """What setup's health check tells, as findings: an engine that is not used is no fault, one that fails is."""
+    vault = bootstrap.reach_vault(settings)
+    engines = bootstrap.reach_engines(settings, vault)
+    try:
+        health = await healthcheck(settings, engines, vault)
+    finally:
+        await engines.close()
+    findings = []
+    for one in health["engines"]:
+        failing = one["status"] == "error" or (one["fault"] is not None and not one["ready"])
+        action = one["action"]["text"] if one["action"] and not one["ready"] else ""
+        balance = f" Balance: {one['balance']:g} {one['balance_unit']}." if one["balance"] is not None else ""
+        findings.append(Finding(
+            f"engine {one['engine_id']}", "warning" if failing else "well",
+            f"{one['name']}: {one['status'].replace('_', ' ')}. {one['message']}{balance}".strip(), action, one,
+        ))
+    gpu = health["gpu"]
+    findings.append(Finding("gpu", "well", gpu["message"], detail=gpu))
+    for name in ("ffmpeg", "c2pa"):
+        told = health[name]
+        action = told["action"]["text"] if told["action"] else ""
+        findings.append(Finding(name, "well" if told["ok"] or name == "c2pa" else "warning", told["message"], action,
+                                told))
+    told = health["vault"]
+    text = told["message"] or (f"{told['keys']} key(s), opened by {(told['lock'] or 'key_file').replace('_', ' ')}."
+                               if told["exists"] else "Empty: made when the first provider is connected.")
+    findings.append(Finding("vault", "well" if told["ok"] else "broken", text,
+                            told["action"]["text"] if told["action"] else "", told))
     return findings
 
 

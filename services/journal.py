@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, Final, Literal
 
@@ -12,6 +13,24 @@ import structlog
 from services.redaction import MASK, SECRETS, names_a_secret
 
 _QUIET: Final = ("httpx", "httpcore", "asyncio", "uvicorn.access", "PIL", "multipart", "python_multipart")
+
+
+_RECENT: Final[deque[str]] = deque(maxlen=400)
+"""The last lines of this process, for diagnostics: as they were said, so without secrets."""
+
+
+class _Remembering(logging.StreamHandler):  # type: ignore[type-arg]
+    """Says a line and remembers it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        _RECENT.append(line[:4000])
+        return line
+
+
+def recent_lines() -> list[str]:
+    """The last lines that this process has said, oldest first."""
+    return list(_RECENT)
 
 
 def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> None:
@@ -44,7 +63,7 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
     else:
         last.append(structlog.processors.JSONRenderer(default=str))
     last.append(_without_known)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Remembering(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -10,6 +10,7 @@ names are compared word by word: ``api_key`` and ``Authorization`` are such name
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -20,6 +21,9 @@ MASK: Final = "***"
 
 SHORTEST: Final = 6
 """A shorter value is not registered: it would stand in innocent words."""
+
+RECOGNISABLE: Final = 16
+"""A shorter key might stand in somebody's story by chance: it is masked, and keeps nothing from being recorded."""
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -110,6 +114,18 @@ class Redactor:
         self._literal: re.Pattern[str] | None = None
         self._escaped: re.Pattern[str] | None = None
         self._encoded: frozenset[str] = frozenset()
+        self._kept: tuple[bytes, ...] = ()
+
+    def keep_out(self, values: Iterable[str]) -> None:
+        """Like ``register``; and what is to be recorded for ever is looked through for them too (``stands_in``)."""
+        given = list(values)
+        self.register(given)
+        forms = {json.dumps(value)[1:-1].encode() for value in given if len(value) >= RECOGNISABLE}
+        self._kept = tuple(sorted({*self._kept, *forms}))
+
+    def stands_in(self, data: bytes) -> bool:
+        """Whether a key that is to be kept out stands in JSON that is about to be recorded."""
+        return any(form in data for form in self._kept)
 
     def register(self, values: Iterable[str]) -> None:
         """Values that must not leave the process."""

@@ -28,7 +28,9 @@ import commands.story.worldline
 import commands.studio.asset
 import commands.studio.job
 import commands.studio.preset
+import commands.studio.provenance
 import commands.trust.policy
+import commands.trust.provider
 import domain.exchange.export
 import domain.operations.ledger
 import domain.story.character
@@ -45,7 +47,9 @@ import domain.story.worldline
 import domain.studio.asset
 import domain.studio.job
 import domain.studio.preset
+import domain.studio.provenance
 import domain.trust.policy
+import domain.trust.provider
 import projections.boards.differing
 import projections.boards.points_of_view
 import projections.boards.presentation
@@ -99,13 +103,14 @@ CONTEXTS: Final = (
     (domain.story.playthrough, commands.story.playthrough, projections.story.playthrough),
     (domain.story.save, commands.story.save, projections.story.save),
     (domain.studio.asset, commands.studio.asset, projections.studio.asset),
-    (None, None, projections.studio.provenance),
+    (domain.studio.provenance, commands.studio.provenance, projections.studio.provenance),
     (None, None, projections.studio.disclosure),
     (domain.studio.job, commands.studio.job, projections.studio.job),
     (None, None, projections.studio.job_queue),
     (domain.studio.preset, commands.studio.preset, projections.studio.preset),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
+    (domain.trust.provider, commands.trust.provider, None),
     (domain.exchange.export, commands.exchange.export, projections.exchange.export),
     (None, None, projections.operations.telemetry),
 )
@@ -208,6 +213,8 @@ def _gather() -> Registry:
     inner: dict[str, Asking] = {}
     for category, asking in commands.story.merging.asked_of(contexts.values()):
         inner[asking.name], homes[asking.name] = asking, contexts[category]
+    for asking in commands.trust.provider.INNER:
+        inner[asking.name], homes[asking.name] = asking, domain.trust.provider.CONTEXT
     return Registry(contexts, askings, homes, projections_, views, inner)
 
 

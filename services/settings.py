@@ -15,6 +15,11 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from domain.errors import Invalid, Remedy
 
+
+class Passphrase(SecretStr):
+    """A secret that is nothing else: not even its shape is shown."""
+
+
 Origin = Literal["option", "environment", "comfyvn.toml", "default"]
 """Where a value comes from, strongest first."""
 
@@ -53,10 +58,21 @@ class Settings(BaseSettings):
     comfy_url: str = Field(
         default="http://127.0.0.1:8188", description="Where ComfyUI listens; nothing else there is ever called."
     )
+    signing_keys: Path | None = Field(
+        default=None, description="Folder of the keys that sign credentials; empty: comfyvn/signing where the user's "
+        "settings are, outside the data folder."
+    )
     upload_limit: int = Field(default=512 * 2**20, ge=1, description="Largest upload in bytes.")
     body_limit: int = Field(default=8 * 2**20, ge=1024, description="Largest JSON body in bytes.")
     event_limit: int = Field(default=2**20, ge=1024, le=8 * 2**20, description="Largest event in bytes.")
     wait_seconds: float = Field(default=5.0, gt=0, le=60, description="Longest wait for a view to count a position.")
+    lease_seconds: float = Field(
+        default=6.0, ge=1, le=300, description="How long a job of a worker that has died waits for the next one."
+    )
+    worker_jobs: int = Field(
+        default=16, ge=1, le=500,
+        description="Jobs that one worker works on at a time; engines have limits of their own.",
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="How much is logged.")
     log_format: Literal["auto", "pretty", "json"] = Field(
         default="auto", description="How it is logged, to standard error; auto: pretty on a terminal, else JSON."
@@ -66,6 +82,13 @@ class Settings(BaseSettings):
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Web origins accepted besides the own one; comma-separated in the environment."
+    )
+    vault_key_file: Path | None = Field(
+        default=None, description="Where the vault's master keys are, outside the data folder; empty: the user's "
+        "configuration folder."
+    )
+    vault_passphrase: Passphrase | None = Field(
+        default=None, description="Passphrase of the vault, in the place of a key file; never in comfyvn.toml."
     )
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
@@ -173,6 +196,8 @@ def masked(url: str) -> str:
 
 def shown(value: Any) -> Any:
     """A setting's value for people and JSON: secrets masked, paths as text."""
+    if isinstance(value, Passphrase):
+        return "***"
     if isinstance(value, SecretStr):
         return ",".join(masked(part) for part in _split(value))
     if isinstance(value, tuple):
@@ -219,6 +244,12 @@ def _written(place: Path, cls: type[Settings]) -> dict[str, Any]:
             raise Invalid(
                 f"{place} cannot set data: the data folder is where this file is looked for.", error="unknown_setting",
                 remediation=[Remedy("Use --data or COMFYVN_DATA.", "mend_settings")],
+            )
+        if name == "vault_passphrase":
+            raise Invalid(
+                f"{place} cannot set vault_passphrase: whoever copies the folder would have the vault and its key.",
+                error="unknown_setting",
+                remediation=[Remedy("Use COMFYVN_VAULT_PASSPHRASE, or a key file elsewhere.", "mend_settings")],
             )
         if name not in cls.model_fields:
             raise _unknown(name, str(place), cls)

@@ -18,6 +18,7 @@ from commands.envelope import Asked
 from domain.errors import Refused, Remedy, Unavailable
 from domain.ids import MAIN, derived_id
 from domain.ports import Blobs, Log, ReadModels
+from domain.ports.credentials import Credentials
 from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
 from services.generation.engines import Engines
@@ -25,6 +26,7 @@ from services.pinning import PinnedStories
 from services.registry import Registry
 from services.settings import Settings
 from services.stories import Stories
+from services.vault import Vault
 
 MOMENT_SECONDS: Final = 3.0
 """How long a question waits at most for what this process has just recorded, when nobody asked it to wait."""
@@ -71,6 +73,8 @@ class Studio:
     clock: Callable[[], str] = utc_now
     moment_seconds: float = MOMENT_SECONDS
     engines: Engines = field(default_factory=Engines)
+    credentials: Credentials | None = None
+    vault: Vault = field(default_factory=Vault)
     stories: Stories = field(init=False)
     _newest: dict[str, int] = field(default_factory=dict)
     _counted: dict[str, int] = field(default_factory=dict)

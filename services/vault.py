@@ -70,7 +70,7 @@ class Vault:
             return dict(tried)
         found = await asyncio.to_thread(self.store.get, name)
         if found is not None:
-            self._redactor.register(found.values())
+            self._redactor.keep_out(found.values())
         return found
 
     @contextmanager
@@ -85,7 +85,7 @@ class Vault:
 
     async def put(self, name: str, values: Mapping[str, str], since: str) -> Kept:
         """Stores a key or replaces it. Raises ``Unavailable`` and ``Refused``."""
-        self._redactor.register(values.values())
+        self._redactor.keep_out(values.values())
         return await asyncio.to_thread(self.store.put, name, values, since)
 
     async def remove(self, name: str) -> Kept | None:

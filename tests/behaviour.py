@@ -49,7 +49,8 @@ class When:
         return state
 
     def _decide(self) -> list[Event]:
-        asking = REGISTRY.askings[type(self.command).__name__]
+        name = type(self.command).__name__
+        asking = REGISTRY.askings.get(name) or REGISTRY.inner[name]
         others = (list(self.given.others),) if asking.others(self.command, self.asked) else ()
         state = self._state()
         if asking.material is no_material:

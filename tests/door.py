@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import uvicorn
 
+from adapters.files.vault import FileVault
 from adapters.memory.blobs import MemoryBlobs
 from adapters.memory.log import MemoryLog
 from adapters.sql.read_models import SqlReadModels
@@ -28,6 +29,7 @@ from services.receipts import TimelineReceipts
 from services.registry import REGISTRY
 from services.settings import Settings
 from services.studio import Studio
+from services.vault import Vault
 
 HOST = "http://localhost"
 
@@ -73,7 +75,8 @@ async def door(
         models = SqlReadModels(f"sqlite:///{Path(folder) / 'read.db'}")
         dispatcher = Dispatcher(log, REGISTRY, TimelineReceipts(models))
         studio = Studio(
-            Settings.load(data=Path(folder), **settings), REGISTRY, log, dispatcher, models, MemoryBlobs()
+            Settings.load(data=Path(folder), **settings), REGISTRY, log, dispatcher, models, MemoryBlobs(),
+            vault=Vault(FileVault(Path(folder) / "studio" / "vault.json", Path(folder) / "config" / "vault.keys")),
         )
         app = create_app(studio, access=access or OpenAccess(), worker_status=worker_status, hub=Hub(log, **hub or {}))
         counting = asyncio.create_task(Projector(log, models, REGISTRY).run()) if projecting else None

@@ -54,6 +54,10 @@ class DataFolder:
         return self.root / "tokens.json"
 
     @property
+    def vault(self) -> Path:
+        return self.root / "vault.json"
+
+    @property
     def server(self) -> Path:
         return self.root / "server.json"
 

@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 
+class Secrets(Protocol):
+    """How an engine gets its key: ``await secrets("provider_fal")``, at the moment of the call, never kept."""
+
+    async def __call__(self, name: str, /) -> Mapping[str, str] | None:
+        """The fields of the key (``api_key``…), or nothing. Raises ``Unavailable`` when the vault cannot be opened."""
+        ...
+
+
 class Kept(NamedTuple):
     """What may be told of a stored key: the names of its parts, a fingerprint that leads nowhere, and since when."""
 

@@ -58,10 +58,12 @@ from gateways.http.problems import (
     unknown_command,
     unknown_path,
 )
+from gateways.http.providers import provider_doors
 from gateways.http.replays import replay_doors
 from gateways.http.routing import Door, Doors
 from gateways.http.saves import save_doors
 from gateways.http.scenario import scenario_doors
+from gateways.http.setup import setup_doors
 from gateways.http.sse import stream_doors
 from gateways.http.switching import switching_doors
 from gateways.http.variables import variable_doors
@@ -130,6 +132,8 @@ class StudioApp(FastAPI):
             *generate_doors(studio),
             *job_doors(studio, hub, self.metrics),
             *analytics_doors(studio),
+            *provider_doors(studio),
+            *setup_doors(studio),
             *playtest_doors(studio),
             *scenario_doors(),
             *save_doors(studio, self.metrics),
