@@ -1,4 +1,4 @@
-"""Doors of jobs beside the declared ones: one job as server-sent events, until it is over."""
+"""Doors of jobs beside the declared ones: one job as server-sent events until it is over, and doing it again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateways.http.asking import DEFAULT_PROJECT, checked_name
 from gateways.http.hub import Behind, Hub, Subscription
 from gateways.http.job_watching import SCOPE, happening, is_over, one_job, wanted
 from gateways.http.metrics import Metrics
+from gateways.http.retrying import retry_doors
 from gateways.http.routing import Door
 from gateways.http.sse import RETRY, head_of, resume, start_of, until_left
 from gateways.http.streams import Send, check_after, chunks
@@ -29,7 +30,7 @@ def job_doors(studio: Studio, hub: Hub, metrics: Metrics) -> list[Door]:
     async def follow(visit: Visit, send: Send) -> None:
         await _follow(studio, hub, metrics, visit, send)
 
-    return [Door("GET", "/api/jobs/{job_id}/events", stream=follow, operation=_FOLLOW)]
+    return [Door("GET", "/api/jobs/{job_id}/events", stream=follow, operation=_FOLLOW), *retry_doors(studio)]
 
 
 async def _follow(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: Send) -> None:

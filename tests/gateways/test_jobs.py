@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from door import Door, Listener, door, on_socket, run
-from job_stories import cancelled, requested, whole
+from job_stories import cancelled, failed_attempt, requested, started, stopped, taken, whole
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from adapters.engines.studio_local.engine import StudioLocal
 from commands.declaration import Command
+from domain.studio.fault import fault
 from services.access import Grant
 from services.studio import Asker
 
@@ -201,5 +204,54 @@ def test_figures_that_cannot_be_read_are_no_error() -> None:
             answer = await at.client.get("/api/analytics")
             assert (answer.status_code, answer.json()["ok"]) == (200, False)
             assert answer.json()["error"]
+
+    run(scenario)
+
+
+def test_a_job_that_is_over_is_done_again_with_its_lineage(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with door() as at:
+            at.studio.engines.add(StudioLocal(tmp_path))
+            body = {"inputs": {"prompt": "a lamp", "draft": True, "seed": 11}}
+            made = await at.client.post("/api/presets/photoreal_portrait_v1/run?project=demo", json=body)
+            assert made.is_success, made.text
+            first = made.json()["job_id"]
+            path = f"/api/jobs/{first}/retry?project=demo"
+            early = await at.client.post(path)
+            assert (early.status_code, early.json()["error"]) == (409, "job_not_over")
+            await ask(at, [cancelled(first), stopped(first)])
+            plan = await at.client.post(f"{path}&dry_run=true")
+            assert (plan.status_code, plan.json()["plan"]["seed"]) == (200, 11)
+            once = await at.client.post(path, headers={"idempotency-key": "again"})
+            twice = await at.client.post(path, headers={"idempotency-key": "again"})
+            assert once.status_code == twice.status_code == 202, once.text
+            assert once.json()["job_id"] == twice.json()["job_id"] != first
+            second = (await at.client.get(once.headers["location"])).json()
+            assert (second["retry_of"], second["root"], second["seed"]) == (first, first, 11)
+            assert second["inputs"] == {"prompt": "a lamp", "draft": True, "seed": 11}
+            line = (await at.client.get(f"/api/jobs?project=demo&root={first}")).json()["items"]
+            assert [one["job_id"] for one in line] == [second["job_id"], first]
+            for wrong in ({"quality": "odd"}, {"more": 1}, {"quality": 3}, {"spend_limit": -1}):
+                answer = await at.client.post(path, json=wrong)
+                assert answer.status_code == 422, answer.text
+                assert answer.json()["remediation"]
+            nobody = await at.client.post("/api/jobs/nobody/retry?project=demo")
+            assert (nobody.status_code, nobody.json()["error"]) == (404, "unknown_job")
+
+    run(scenario)
+
+
+def test_what_is_copied_holds_no_secret_and_nothing_that_was_put_in() -> None:
+    async def scenario() -> None:
+        async with door() as at:
+            key = "sk-" + "9f8e7d6c5b4a3f2e1d0c9b8a7f6e5d4c"
+            why = fault("ENGINE_ERROR", "It broke.", request={"headers": {"authorization": f"Bearer {key}"}})
+            steps = [requested(inputs={"prompt": "my own words"}), taken(), started()]
+            await ask(at, [*steps, failed_attempt(why=why)])
+            copied = await at.client.get("/api/jobs/j1/details?project=demo")
+            assert copied.status_code == 200
+            assert copied.json()["fault"]["code"] == "ENGINE_ERROR"
+            assert key not in copied.text
+            assert "my own words" not in copied.text
 
     run(scenario)
