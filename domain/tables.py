@@ -130,6 +130,13 @@ class Reader(Protocol):
         """
         ...
 
+    def walk(
+        self, table: str, source: str, target: str, /, start: Sequence[Any], *where: Where, limit: int
+    ) -> list[tuple[Any, Any]]:
+        """The pairs ``(source, target)`` of rows that are reached from ``start`` step by step, each once, ``limit`` at
+        most: a row leads from what is in its ``source`` column to what is in its ``target`` column. Circles end."""
+        ...
+
     def count(self, table: str, /, *where: Where | Has) -> int:
         """How many rows match."""
         ...

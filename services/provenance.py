@@ -11,6 +11,8 @@ from domain.errors import ComfyVNError, Invalid, Remedy
 from domain.ids import UNBRANCHED, token
 from domain.ports import Blobs, Log, Recorded, Stream
 from domain.studio.asset import CATEGORY, CONTEXT, Preview, Registered, Removed
+from domain.studio.provenance import CATEGORY as SIGNING
+from domain.studio.provenance import AssetSigned
 from projections.studio.provenance import ASSET_MANIFEST, PROJECT_MANIFEST
 from services.registry import REGISTRY, Registry, Undecodable
 
@@ -92,6 +94,7 @@ async def _asset(
         findings.append(Finding("position", f"No event of this asset stands at position {position}.", position))
     findings += _events(recorded, manifest["events"])
     findings += _facts(recorded, manifest, registry)
+    findings += await _credentials(log, manifest, registry)
     if blobs is not None:
         findings += await _bytes(blobs, asset)
     return findings
@@ -156,6 +159,29 @@ def _facts(recorded: list[Recorded], manifest: Mapping[str, Any], registry: Regi
     if manifest["seeds"] != sorted({one["seed"] for one in said["sources"] if one["seed"]}):
         findings.append(Finding("facts", "The seeds are not those of the sources."))
     return findings
+
+
+async def _credentials(log: Log, manifest: Mapping[str, Any], registry: Registry) -> list[Finding]:
+    """Whether what is told of the credentials is what the log says; manifests of older releases tell nothing of them."""
+    told = manifest.get("credentials") or {}
+    position = int(told.get("position") or 0)
+    if not position:
+        return [Finding("credentials", "Credentials without a position are none.")] if "signed_digest" in told else []
+    stream = Stream(token(manifest["project"]), UNBRANCHED, SIGNING, token(manifest["asset"]["uid"]))
+    recorded = await log.read_stream(stream, upto=position)
+    if not recorded or recorded[-1].position != position or recorded[-1].version != told["version"]:
+        return [Finding("credentials", f"Nothing about credentials of this asset stands at {position}.", position)]
+    made: dict[str, Any] = {}
+    for one in recorded:
+        event = registry.decode(one)
+        if isinstance(event, AssetSigned):
+            made = {**event.model_dump(mode="json", exclude={"uid"}), "signed_at": one.time, "state": event.standing}
+    names = {*AssetSigned.model_fields, "signed_at"} - {"uid"}
+    if not made:
+        return [Finding("credentials", f"No credentials were made; the manifest tells their {name}.", position)
+                for name in sorted(names & told.keys())]
+    return [Finding("credentials", f"The {name} of the credentials is not what was recorded.", position)
+            for name in sorted(made) if told.get(name) != made[name]]
 
 
 async def _bytes(blobs: Blobs, asset: Mapping[str, Any]) -> list[Finding]:

@@ -79,6 +79,24 @@ class SqlReader:
             for kind, values in zip(kinds, stored, strict=True)
         ]
 
+    def walk(
+        self, table: str, source: str, target: str, /, start: Sequence[Any], *where: Where, limit: int
+    ) -> list[tuple[Any, Any]]:
+        place = self._find(table)
+        begins = sa.select(_column(place, source), _column(place, target)).where(
+            *self._conditions(place, where), _column(place, source).in_(list(start)),
+        )
+        reached = begins.cte("reached", recursive=True)
+        other = Stored(place.table, cast("sa.Table", place.at.alias("step")), place.columns)
+        goes_on = sa.select(_column(other, source), _column(other, target)).where(
+            *self._conditions(other, where), _column(other, source) == reached.c[1],
+        )
+        # UNION, not UNION ALL: a pair that was met is not followed again, so a circle comes to its end.
+        everything = reached.union(goes_on)
+        with told():
+            found = self._connection.execute(sa.select(everything).limit(limit)).all()
+        return [(one[0], one[1]) for one in found]
+
     def count(self, table: str, /, *where: Where | Has) -> int:
         place = self._find(table)
         asked = sa.select(sa.func.count()).select_from(place.at).where(*self._conditions(place, where))

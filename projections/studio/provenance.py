@@ -16,9 +16,13 @@ from domain.canonical import digest
 from domain.ids import UNBRANCHED
 from domain.studio.asset import CATEGORY
 from domain.studio.asset_values import Uid
-from domain.tables import Change, Put, Reader, Row, Table, Where
+from domain.studio.provenance import CATEGORY as SIGNING
+from domain.studio.provenance import AssetSigned, SigningFailed, SigningRequested, words
+from domain.studio.source_types import address
+from domain.tables import Add, Change, Put, Reader, Row, Table, Where
 from projections.declaration import Happened, Projection
 from projections.reading import PageQuery, View, page
+from projections.studio import lineage
 from projections.studio.asset import ASSETS, asset_row
 
 ASSET_MANIFEST: Final = "comfyvn.provenance.asset@1"
@@ -36,6 +40,39 @@ PROVENANCE = Table(
     },
     key=("project", "uid", "position"),
 )
+
+CREDENTIALS = Table(
+    name="credentials",
+    columns={
+        "project": "text", "uid": "text", "state": "text", "requested": "bool", "reason": "text", "message": "text",
+        "signing": "json", "position": "int", "version": "int", "event_id": "text", "signed_at": "text",
+    },
+    key=("project", "uid"),
+    indexes=(("project", "state", "uid"),),
+)
+
+
+def apply_signing(happened: Happened) -> Iterable[Change]:
+    """How each asset is signed; a request leaves standing what was signed before."""
+    recorded, event = happened
+    key = {"project": recorded.stream.project, "uid": recorded.stream.id}
+    told = {"position": recorded.position, "version": recorded.version}
+    match event:
+        case SigningRequested():
+            yield Add(CREDENTIALS.name, key, {}, {"requested": True, **told}, {
+                "state": "unsigned", "reason": "", "message": "", "signing": {}, "event_id": "", "signed_at": "",
+            })
+        case AssetSigned():
+            yield Put(CREDENTIALS.name, {
+                **key, **told, "state": event.standing, "requested": False, "reason": "", "message": "",
+                "signing": event.model_dump(mode="json", exclude={"uid"}), "event_id": recorded.event_id,
+                "signed_at": recorded.time,
+            })
+        case SigningFailed():
+            failed = {"requested": False, "reason": event.reason, "message": event.message}
+            yield Add(CREDENTIALS.name, key, {}, {**failed, **told}, {
+                "state": "unsigned", "signing": {}, "event_id": "", "signed_at": "",
+            })
 
 
 def apply(happened: Happened) -> Iterable[Change]:
@@ -71,7 +108,8 @@ def show_asset_provenance(reader: Reader, query: ShowAssetProvenance) -> dict[st
         order=("position",), limit=query.limit, cursor=query.cursor, shape=_event,
     )
     events: Any = found["items"]
-    return {**_sealed(asset_manifest(row, events)), "next": found["next"]}
+    return {**_sealed(asset_manifest(row, events, credentials_of(reader, query.project, query.uid))),
+            "next": found["next"]}
 
 
 def show_project_provenance(reader: Reader, query: ShowProjectProvenance) -> dict[str, Any]:
@@ -81,7 +119,10 @@ def show_project_provenance(reader: Reader, query: ShowProjectProvenance) -> dic
         cursor=query.cursor,
     )
     rows: Any = found["items"]
-    assets = [_sealed(asset_manifest(row, _newest(reader, row))) for row in rows]
+    assets = [
+        _sealed(asset_manifest(row, _newest(reader, row), credentials_of(reader, query.project, row["uid"])))
+        for row in rows
+    ]
     manifest: dict[str, Any] = {
         "manifest": PROJECT_MANIFEST, "project": query.project, "assets": assets,
         "licences": sorted({one["asset"]["licence"] for one in assets if one["asset"]["licence"]}),
@@ -92,7 +133,27 @@ def show_project_provenance(reader: Reader, query: ShowProjectProvenance) -> dic
     return {**_sealed(manifest), "next": found["next"]}
 
 
-def asset_manifest(row: Row, events: list[dict[str, Any]]) -> dict[str, Any]:
+def credentials_of(reader: Reader, project: str, uid: str) -> dict[str, Any]:
+    """How an asset is signed, with what the signed statement says and in plain words what that is worth."""
+    row = reader.row(CREDENTIALS.name, project=project, uid=uid)
+    if row is None:
+        return {"state": "unsigned", "requested": False, "words": words("", "", [])}
+    told = {"state": row["state"], "requested": row["requested"], "position": row["position"],
+            "version": row["version"]}
+    if row["reason"]:
+        told["failure"] = {"reason": row["reason"], "message": row["message"]}
+        told["state"] = row["state"] if row["signing"] else "failed"
+    signing = row["signing"]
+    if not signing:
+        return {**told, "words": words("", "", [])}
+    return {
+        **told, "signed_at": row["signed_at"], **signing,
+        "digital_source_type": address(signing["source_type"]) if signing["source_type"] else "",
+        "trusted": "here", "words": words(row["state"], signing["form"], signing["ingredients"]),
+    }
+
+
+def asset_manifest(row: Row, events: list[dict[str, Any]], credentials: dict[str, Any]) -> dict[str, Any]:
     """The manifest of an asset without its digest: its facts as of ``position``, and the events given."""
     return {
         "manifest": ASSET_MANIFEST,
@@ -108,6 +169,7 @@ def asset_manifest(row: Row, events: list[dict[str, Any]]) -> dict[str, Any]:
         "seeds": sorted({source["seed"] for source in row["sources"] if source["seed"]}),
         "version": row["version"],
         "position": row["position"],
+        "credentials": credentials,
         "events": events,
     }
 
@@ -133,11 +195,17 @@ PROJECTIONS = (
         name="provenance", version=1, tables=(PROVENANCE,), apply=apply, categories=frozenset({CATEGORY}),
         decodes=False, about="The events that made each asset, with the hashes of their bodies.",
     ),
+    Projection(
+        name="credentials", version=1, tables=(CREDENTIALS,), apply=apply_signing, categories=frozenset({SIGNING}),
+        about="How each asset is signed, and what the signed statement says.",
+    ),
+    *lineage.PROJECTIONS,
 )
 
 VIEWS = (
     View("ShowAssetProvenance", "/api/assets/{uid}/provenance", ShowAssetProvenance, show_asset_provenance,
-         ("assets", "provenance"), "asset:read"),
+         ("assets", "provenance", "credentials"), "asset:read"),
     View("ShowProjectProvenance", "/api/provenance", ShowProjectProvenance, show_project_provenance,
-         ("assets", "provenance"), "asset:read"),
+         ("assets", "provenance", "credentials"), "asset:read"),
+    *lineage.VIEWS,
 )

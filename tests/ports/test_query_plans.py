@@ -33,7 +33,7 @@ VALUES: dict[str, Any] = {
     "older": True, "parent": "main", "path": ("n1",), "scene": "s7", "snapshot_id": "ab" * 11, "snapshots": 3,
     "step": -1, "view": "default",
     "job_id": "j7", "level": "error", "made_by": "model", "owner": "author3", "preset": "portrait", "retry_of": "j6",
-    "root": "j5", "engine": "studio_local",
+    "root": "j5", "engine": "studio_local", "depth": 3, "direction": "ancestors",
     "built_in": True, "collection": "rules", "key": "tide", "template_id": "toll", "world_id": "saltmere",
     "everything": True, "export_id": "ab" * 8, "fast_forward": False, "finished": True, "mask_pov": True,
     "name": "trust", "playthrough": "ab" * 8, "playthrough_id": "ab" * 8, "pov": "mara", "scope": "global",

@@ -124,6 +124,8 @@ MANIPULATIONS = {
     "an event less": (lambda manifest: manifest["events"].pop(1), "left_out"),
     "another order": (lambda manifest: manifest["events"].reverse(), "order"),
     "an older position": (_set("position", 2), "position"),
+    "credentials that nobody made": (_set("credentials", {"signed_digest": "0" * 64}), "credentials"),
+    "credentials from nowhere": (_set("credentials", {"position": 3, "version": 1}), "credentials"),
     "another stream": (_set("stream", "vn.demo.-.asset.other"), "stream"),
 }
 

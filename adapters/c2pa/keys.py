@@ -1,0 +1,235 @@
+"""Our own certificate chain: a root and a leaf made on first use, the leaf renewed before it is over.
+
+A leaf has what c2pa-rs asks of one: ES256, EKU emailProtection, keyUsage digitalSignature, AKI, CA false, an
+organisation. The root is on no public list, so a signature is valid everywhere and trusted where the root is known.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from domain.errors import Remedy, Unavailable
+
+ORGANISATION: Final = "ComfyVN studio (self-made certificate)"
+ROOT_DAYS: Final = 3650
+LEAF_DAYS: Final = 398
+RENEW_DAYS: Final = 30
+"""Days before its end at which a leaf, or a root, is replaced."""
+
+SKEW: Final = timedelta(minutes=10)
+"""A certificate holds from a little before it was made, since clocks differ."""
+
+
+class Chain(NamedTuple):
+    """A key to sign with and the certificates that lead from it to the root, the leaf first."""
+
+    key: ec.EllipticCurvePrivateKey
+    leaf: x509.Certificate
+    root: x509.Certificate
+
+    @property
+    def pem(self) -> bytes:
+        return _pem(self.leaf) + _pem(self.root)
+
+    @property
+    def private_pem(self) -> bytes:
+        return _key_pem(self.key)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the leaf in hex."""
+        return self.leaf.fingerprint(hashes.SHA256()).hex()
+
+    @property
+    def valid_until(self) -> str:
+        return self.leaf.not_valid_after_utc.isoformat().replace("+00:00", "Z")
+
+
+def default_folder() -> Path:
+    """In the user's configuration folder, so that a copy of the data folder holds no keys."""
+    configuration = os.environ.get("XDG_CONFIG_HOME", "")
+    above = Path(configuration) if configuration.startswith("/") else Path.home() / ".config"
+    return above / "comfyvn" / "signing"
+
+
+def utc() -> datetime:
+    """Now."""
+    return datetime.now(UTC)
+
+
+class KeyFolder:
+    """Keeps the chain in a folder that its owner alone can read: ``root.pem`` and ``leaf.pem`` (key, then certificates)
+    and ``roots/`` with every root that has ever been used."""
+
+    def __init__(self, folder: Path, clock: Callable[[], datetime] = utc, leaf_days: float = LEAF_DAYS) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.leaf_days = leaf_days
+
+    def chain(self) -> Chain:
+        """The chain in force, made or renewed if need be; raises ``Unavailable`` for keys that cannot be used."""
+        try:
+            self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            root_key, root = self._root()
+            return self._leaf(root_key, root)
+        except OSError as error:
+            raise Unavailable(
+                f"The signing keys in {self.folder} cannot be used: {error.strerror or error}.", error="signing_keys",
+                remediation=[Remedy("Name a folder that you may write to: COMFYVN_SIGNING_KEYS.", "check_settings")],
+                detail={"folder": str(self.folder)},
+            ) from error
+
+    def roots(self) -> list[x509.Certificate]:
+        """Every root of ours, none where nothing has been signed yet."""
+        places = sorted((self.folder / "roots").glob("*.pem"))
+        return [x509.load_pem_x509_certificate(place.read_bytes()) for place in places]
+
+    def roots_pem(self) -> str:
+        """Every root of ours in PEM."""
+        return b"".join(_pem(root) for root in self.roots()).decode()
+
+    def _root(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        place = self.folder / "root.pem"
+        found = self._read(place)
+        if found is None or self._is_over(found[1][0], ROOT_DAYS / 10):
+            key = ec.generate_private_key(ec.SECP256R1())
+            root = _root_certificate(key, self.clock())
+            # The public half first: a signature by a root that nobody remembers could never be trusted again.
+            self._write(self.folder / "roots" / f"{root.fingerprint(hashes.SHA256()).hex()[:16]}.pem", _pem(root))
+            self._place(place, _key_pem(key) + _pem(root), replaces=found is not None)
+            found = self._read(place)
+            assert found is not None, "the root was just written"
+        return found[0], found[1][0]
+
+    def _leaf(self, root_key: ec.EllipticCurvePrivateKey, root: x509.Certificate) -> Chain:
+        place = self.folder / "leaf.pem"
+        found = self._read(place)
+        renew = min(RENEW_DAYS, self.leaf_days / 10)
+        if found is None or self._is_over(found[1][0], renew) or not _issued(found[1][0], root):
+            key = ec.generate_private_key(ec.SECP256R1())
+            leaf = _leaf_certificate(key, root_key, root, self.clock(), self.leaf_days)
+            self._place(place, _key_pem(key) + _pem(leaf), replaces=found is not None)
+            found = self._read(place)
+            assert found is not None, "the leaf was just written"
+        return Chain(found[0], found[1][0], root)
+
+    def _is_over(self, certificate: x509.Certificate, days: float) -> bool:
+        return certificate.not_valid_after_utc - timedelta(days=days) <= self.clock()
+
+    def _read(self, place: Path) -> tuple[ec.EllipticCurvePrivateKey, list[x509.Certificate]] | None:
+        try:
+            data = place.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            key = serialization.load_pem_private_key(data, None)
+            certificates = x509.load_pem_x509_certificates(data)
+        except (ValueError, TypeError) as error:
+            raise _damaged(place) from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificates[0].public_key():
+            raise _damaged(place)
+        return key, certificates
+
+    def _place(self, place: Path, data: bytes, *, replaces: bool) -> None:
+        """Writes a key file in one step; where none was, the first of several processes wins."""
+        self._write(place, data, only_first=not replaces)
+
+    def _write(self, place: Path, data: bytes, *, only_first: bool = False) -> None:
+        place.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if only_first:
+                try:
+                    os.link(name, place)
+                except FileExistsError:
+                    return
+            else:
+                os.replace(name, place)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def _root_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+    name = _name("ComfyVN studio root")
+    return (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW).not_valid_after(now + timedelta(days=ROOT_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _leaf_certificate(
+    key: ec.EllipticCurvePrivateKey, root_key: ec.EllipticCurvePrivateKey, root: x509.Certificate, now: datetime,
+    days: float,
+) -> x509.Certificate:
+    return (
+        x509.CertificateBuilder().subject_name(_name("ComfyVN studio signer")).issuer_name(root.subject)
+        .public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(max(now - SKEW, root.not_valid_before_utc))
+        .not_valid_after(min(now + timedelta(days=days), root.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
+        .sign(root_key, hashes.SHA256())
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANISATION), x509.NameAttribute(NameOID.COMMON_NAME, common),
+    ])
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
+        encipher_only=False, decipher_only=False,
+    )
+
+
+def _issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _damaged(place: Path) -> Unavailable:
+    return Unavailable(
+        f"{place} is no key with its certificate.", error="signing_keys",
+        remediation=[Remedy("Put the file back from a backup, or take it away: a new one is made.", "restore_key")],
+        detail={"file": str(place)},
+    )
