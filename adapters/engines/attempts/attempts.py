@@ -56,13 +56,14 @@ class Attempts:
 
     def __init__(self, root: Path, program: Sequence[str], *, slots: int, environment: Mapping[str, str] | None = None,
                  keep_seconds: float = KEEP_SECONDS, keep_bytes: int = KEEP_BYTES) -> None:
-        self.root = root
+        self.root = root.absolute()  # children have other working folders
         self._program = tuple(program)
         self._slots = slots
         self._environment = {name: os.environ[name] for name in PASSED if name in os.environ} | dict(environment or {})
         self._keep = (keep_seconds, keep_bytes)
         self._waiting: list[str] = []
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._kept: dict[str, AttemptFolder] = {}
         self._dropped: set[str] = set()
         self._closed = False
 
@@ -104,6 +105,7 @@ class Attempts:
             await asyncio.to_thread(folder.ask_to_cancel)
             if attempt in self._waiting:
                 self._waiting.remove(attempt)
+                self._let_go(attempt)
             running = self._running.get(attempt)
             if running is not None:
                 self._dropped.add(attempt)
@@ -135,7 +137,8 @@ class Attempts:
     async def close(self) -> None:
         """Ends the processes; what they had not finished waits for whoever asks next."""
         self._closed = True
-        self._waiting.clear()
+        while self._waiting:
+            self._let_go(self._waiting.pop())
         running = [*self._running.values()]
         for one in running:
             one.cancel()
@@ -163,7 +166,7 @@ class Attempts:
                     return Failed(Fault(code=code, message=message, detail=detail))
                 case {"cancelled": True}:
                     return Cancelled()
-        except (ValueError, OSError, RecursionError):
+        except (ValueError, TypeError, OSError, RecursionError):
             pass
         raise EngineError(fault("ENGINE_ERROR", "What the engine wrote about this task's end cannot be read."))
 
@@ -173,7 +176,7 @@ class Attempts:
             return Waiting(self._waiting.index(attempt))
         if attempt in self._running or await asyncio.to_thread(folder.taken):
             if not folder.begun():
-                return Waiting(0)
+                return Waiting()
             return Working(*await asyncio.to_thread(folder.progress))
         if folder.asked_to_cancel():
             folder.settle(CANCELLED)
@@ -182,13 +185,20 @@ class Attempts:
                                                        "process ended together with its worker.")))
         else:
             self._enqueue(attempt)
-            return Waiting(len(self._waiting))
+            return Waiting()
         return self._ended(folder) or Lost()
 
     def _enqueue(self, attempt: str) -> None:
-        if attempt not in self._waiting and attempt not in self._running and not self._closed:
-            self._waiting.append(attempt)
+        folder = AttemptFolder(self.root / attempt)
+        if attempt in self._kept or self._closed or not folder.acquire("keeper"):
+            return
+        self._kept[attempt] = folder
+        self._waiting.append(attempt)
         self._start()
+
+    def _let_go(self, attempt: str) -> None:
+        if attempt in self._kept:
+            self._kept.pop(attempt).release("keeper")
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._slots and not self._closed:
@@ -199,6 +209,7 @@ class Attempts:
     def _over(self, attempt: str) -> None:
         self._dropped.discard(attempt)
         self._running.pop(attempt, None)
+        self._let_go(attempt)
         self._start()
 
     async def _run(self, attempt: str) -> None:
@@ -206,7 +217,7 @@ class Attempts:
         try:
             await self._child(folder)
         except asyncio.CancelledError:
-            if attempt not in self._dropped:
+            if attempt not in self._dropped and not (folder.path / "outcome.json").exists():
                 folder.put_back()
         except OSError:
             with suppress(OSError):

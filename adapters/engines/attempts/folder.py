@@ -1,7 +1,7 @@
 """One attempt as a folder: what was ordered, how far it is, and how it ended, readable by whoever comes next.
 
-``order.json`` and ``inputs/`` come with the folder, which appears whole or not at all. While a process works on it that
-process holds ``lock``; ``begun`` has a byte for every time that one started. ``outcome.json`` is written once, by
+``order.json`` and ``inputs/`` come with the folder, which appears whole or not at all. The worker that has it in its
+queue holds ``keeper``, the process that works on it holds ``lock``, both until they end, however they end; ``begun`` has a byte for every time that one started. ``outcome.json`` is written once, by
 whoever is first, and never changes; ``cancel`` asks the working process to stop.
 """
 
@@ -31,7 +31,7 @@ class AttemptFolder:
         self.inputs = path / "inputs"
         self.products = path / "products"
         self.work = path / "work"
-        self._lock: int | None = None
+        self._locks: dict[str, int] = {}
 
     def exists(self) -> bool:
         return (self.path / "order.json").is_file()
@@ -94,30 +94,29 @@ class AttemptFolder:
         except OSError:
             return 0
 
-    def acquire(self) -> bool:
-        """Takes the folder for this process until it ends; false when another one has it."""
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def acquire(self, name: str = "lock") -> bool:
+        """Takes a lock for this process until it ends; false when another one has it."""
+        handle = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             return False
-        self._lock = handle
+        self._locks[name] = handle
         return True
 
-    def release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def release(self, name: str = "lock") -> None:
+        if name in self._locks:
+            os.close(self._locks.pop(name))
 
     def taken(self) -> bool:
-        """Whether a process is at work on it now."""
-        if not (self.path / "lock").exists():
-            return False
-        if self.acquire():
-            self.release()
-            return False
-        return True
+        """Whether anybody has it in a queue or works on it now."""
+        for name in ("keeper", "lock"):
+            if (self.path / name).exists():
+                if not self.acquire(name):
+                    return True
+                self.release(name)
+        return False
 
     def _read(self, name: str) -> dict[str, Any]:
         with (self.path / name).open("rb") as file:

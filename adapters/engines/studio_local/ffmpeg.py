@@ -43,7 +43,11 @@ class Film(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """How ffmpeg is told to read it."""
-        return ["-protocol_whitelist", "file,pipe", "-max_pixels", str(PIXELS), "-f", self.demuxer,
+        return self.reading(PIXELS)
+
+    def reading(self, pixels: int) -> list[str]:
+        """The same with another bound of what a frame may have."""
+        return ["-protocol_whitelist", "file,pipe", "-max_pixels", str(pixels), "-f", self.demuxer,
                 "-i", f"file:{self.path}"]
 
 
@@ -53,8 +57,9 @@ def looked(path: Path, kind: str) -> Film:
     if kind == "video" and family == "audio" and name not in ("ogg", "mov"):
         raise Unfit("FILE_REFUSED", f"The file is a sound ({name}), not a video.")
     film = Film(path, name, 0, 0, 0.0, 0.0, "", "", "")
-    ran = subprocess.run([_program(), "-hide_banner", "-nostdin", *film.arguments], capture_output=True, timeout=60,
-                         check=False)
+    # A wider bound than for the work, so that too large is told as such and not as damaged.
+    ran = subprocess.run([_program(), "-hide_banner", "-nostdin", *film.reading(8 * PIXELS)], capture_output=True,
+                         timeout=60, check=False)
     film = _read(film, ran.stderr[-65536:].decode(errors="replace"))
     if kind == "video":
         if not film.video_codec or not film.width:

@@ -30,8 +30,8 @@ COPIED: Final = frozenset({"aac", "mp3"})
 def denoise(strength: float) -> list[str]:
     if not strength:
         return []
-    return [f"hqdn3d={number(1 + 9 * strength)}:{number(1 + 7 * strength)}:{number(2 + 10 * strength)}:"
-            f"{number(2 + 8 * strength)}"]
+    levels = (2 + 20 * strength, 2 + 17 * strength, 2 + 18 * strength, 2 + 15 * strength)
+    return [f"hqdn3d={':'.join(map(number, levels))}"]
 
 
 def deflicker(strength: float) -> list[str]:
@@ -52,7 +52,8 @@ def vignette(amount: float) -> list[str]:
 
 
 def grain(amount: float, seed: int) -> list[str]:
-    return [f"noise=c0s={round(4 + amount * 36)}:c0f=t:c0_seed={seed % 2**31}"] if amount else []
+    # The seed of all planes, for ffmpeg does not listen to the seed of one.
+    return [f"noise=c0s={round(4 + amount * 36)}:c0f=t:all_seed={seed % 2**31}"] if amount else []
 
 
 def sharpen(amount: float) -> list[str]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1, description="The same seed makes the same bytes.")]
+
+def _whole(value: Any) -> Any:
+    """JSON of other programs writes 2 as 2.0; that is still a whole number, and "2" is not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Seed = Annotated[Whole, Field(ge=0, le=2**63 - 1, description="The same seed makes the same bytes.")]
 Part = Annotated[float, Field(ge=0, le=1)]
-Side = Annotated[int, Field(ge=64, le=4096, description="Pixels.")]
+Side = Annotated[Whole, Field(ge=64, le=4096, description="Pixels.")]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 Look = Literal["none", "warm", "cool", "cinematic", "noir", "pastel", "vintage", "vivid", "night", "sepia", "bleach"]
 Tone = Literal["none", "reinhard", "filmic"]
@@ -60,7 +67,7 @@ class Placeholder(Picture):
 class UpscaleImage(Picture):
     """Lanczos, then details made clearer without halos; noise may be taken away before."""
 
-    scale: Annotated[int, Field(ge=2, le=4)] = 2
+    scale: Annotated[Whole, Field(ge=2, le=4)] = 2
     sharpen: Part = 0.4
     denoise: Part = 0.0
     method: Literal["guided", "nlmeans"] = "guided"
@@ -121,8 +128,8 @@ class Storyboard(Picture):
 
     captions: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=24)] = []
     title: Annotated[str, Field(max_length=120)] = ""
-    columns: Annotated[int, Field(ge=0, le=6)] = 0
-    width: Annotated[int, Field(ge=480, le=4096)] = 1920
+    columns: Annotated[Whole, Field(ge=0, le=6)] = 0
+    width: Annotated[Whole, Field(ge=480, le=4096)] = 1920
     panel_ratio: Annotated[float, Field(ge=0.4, le=3)] = 16 / 9
     background: Color = "#16181d"
     numbered: bool = True
@@ -134,11 +141,11 @@ class Camera(Parameters):
 
     move: Move = "ken_burns"
     seconds: Annotated[float, Field(ge=0.2, le=60)] = 4.0
-    fps: Annotated[int, Field(ge=1, le=60)] = 24
+    fps: Annotated[Whole, Field(ge=1, le=60)] = 24
     amount: Annotated[float, Field(ge=0.02, le=0.5)] = 0.15
     easing: Easing = "ease_in_out"
-    width: Annotated[int, Field(ge=0, le=1920)] = 0
-    height: Annotated[int, Field(ge=0, le=1920)] = 0
+    width: Annotated[Whole, Field(ge=0, le=1920)] = 0
+    height: Annotated[Whole, Field(ge=0, le=1920)] = 0
     prompt: Annotated[str, Field(max_length=4000, description="Not used; a camera move needs none.")] = ""
 
 
@@ -154,7 +161,7 @@ class FinishVideo(Coloring):
 class UpscaleVideo(Parameters):
     """Lanczos, with denoising and deflickering before and sharpening after."""
 
-    scale: Annotated[int, Field(ge=1, le=4)] = 2
+    scale: Annotated[Whole, Field(ge=1, le=4)] = 2
     sharpen: Part = 0.3
     denoise: Part = 0.0
     deflicker: Part = 0.0
@@ -198,9 +205,9 @@ class StillAudio(Parameters):
     move: Move = "still"
     amount: Annotated[float, Field(ge=0.02, le=0.5)] = 0.08
     easing: Easing = "ease_in_out"
-    fps: Annotated[int, Field(ge=1, le=60)] = 24
-    width: Annotated[int, Field(ge=0, le=1920)] = 0
-    height: Annotated[int, Field(ge=0, le=1920)] = 0
+    fps: Annotated[Whole, Field(ge=1, le=60)] = 24
+    width: Annotated[Whole, Field(ge=0, le=1920)] = 0
+    height: Annotated[Whole, Field(ge=0, le=1920)] = 0
     volume: Annotated[float, Field(ge=0, le=4)] = 1.0
 
 
@@ -208,4 +215,4 @@ class Concat(Parameters):
     """Clips one after another, fitted into the size of the first; ``fade`` seconds of cross-fade between them."""
 
     fade: Annotated[float, Field(ge=0, le=2)] = 0.0
-    fps: Annotated[int, Field(ge=1, le=60)] = 24
+    fps: Annotated[Whole, Field(ge=1, le=60)] = 24
