@@ -218,7 +218,8 @@ def _fault(answer: Answer) -> Fault:
                  500: "ENGINE_ERROR", 504: "ENGINE_TIMEOUT"}
     known = by_status.get(answer.status, "SERVICE_UNAVAILABLE" if answer.status >= 500 else "ENGINE_ERROR")
     if code.upper().startswith("IDEMPOTENCY_"):
-        known = "SERVICE_UNAVAILABLE"
+        # A key that is being worked on is free in a moment; one that was used for something else never is.
+        known = "SERVICE_UNAVAILABLE" if "PROGRESS" in code.upper() else "OUTCOME_UNKNOWN"
     detail: dict[str, Any] = {"reason": said(code, most=100)} if code else {}
     found = fault(known, f"Sync: {words}", **detail)
     # Over the plan's concurrency nothing helps but an end of what runs; a rate is over within its minute.

@@ -248,6 +248,10 @@ class Execution:
         if engine.traits.finds_attempts:
             await asyncio.sleep(self.tools.pace.check)
             return True  # the attempt is recorded as started: the next move looks for it
+        if engine.traits.repeats_safely and why.retryable and not (job.cancelling or self._late(job)):
+            # The same task under the same attempt is answered with the first one: the next move sends it again.
+            await self._pausing(self.tools.pace.pause(1, why))
+            return True
         if not (step.paid or engine.traits.paid):
             return await self._failed(job, step, attempt, why)
         await self.hand.record(DoubtAttempt(
@@ -261,10 +265,12 @@ class Execution:
     async def _recovered(self, job: Open, step: Step, attempt: Attempt, engine: Engine) -> bool:
         """An attempt that was recorded, and whose asking nobody has seen the end of."""
         ended = fault("SERVICE_UNAVAILABLE", "The worker ended while it handed the task over.")
-        if not engine.traits.finds_attempts:
+        # To ask by repeating would begin what somebody wants stopped, if it had not begun.
+        asks = engine.traits.finds_attempts or (engine.traits.repeats_safely and not job.cancelling)
+        if not asks:
             return await self._unknown(job, step, attempt, ended)
         try:
-            found = await self._found(engine, attempt)
+            found = await self._found(engine, attempt) if engine.traits.finds_attempts else None
         except EngineError as error:
             self._strained(step.engine, error.fault, attempt.number)
             if self._late(job):

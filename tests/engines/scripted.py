@@ -58,12 +58,14 @@ class ScriptedEngine:
 
     def __init__(
         self, folder: Path, id_: str = "scripted", *, paid: bool = False, finds_attempts: bool = False, slots: int = 2,
+        repeats_safely: bool = False,
         poll_seconds: float = 0.02,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self._traits = Traits(
             id_, id_.title(), "remote" if paid else "local", paid=paid, finds_attempts=finds_attempts, slots=slots,
+            repeats_safely=repeats_safely,
             poll_seconds=poll_seconds,
         )
 
@@ -125,7 +127,8 @@ class ScriptedEngine:
             raise EngineError(fault(str(told["refuse"]), "It was told to refuse."))
         if told.get("vanish") == "before" and self._times("vanished", task) < int(told.get("times", 1)):  # type: ignore[arg-type]
             raise EngineError(fault("CONNECTION_TIMEOUT", "Gone before it heard."), Submission.UNKNOWN)
-        known = await self.find(task.attempt) if self.traits.finds_attempts else None
+        asked_by_name = self.traits.finds_attempts or self.traits.repeats_safely
+        known = await self.find(task.attempt) if asked_by_name else None
         external = known.external_id if known else token_hex(6)
         if known is None:
             self._remember(external, task)

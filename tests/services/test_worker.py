@@ -227,6 +227,24 @@ def test_an_engine_that_finds_attempts_is_asked(tmp_path: Path, moment: str, is_
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_paid_work_is_sent_again_where_the_engine_answers_with_the_first(tmp_path: Path, moment: str) -> None:
+    async def scenario() -> None:
+        async with working(tmp_path) as works:
+            engine = works.engine(paid=True, repeats_safely=True)
+            works.start()
+            await works.grant(1000)
+            job_id = await works.ask(
+                a_step(paid=True, estimate=300, parameters={"seed": 1, "vanish": moment}), account="purse",
+            )
+            assert (await works.closed(job_id)).outcome == "completed"
+            assert len(engine.submissions()) == 1
+            events = await works.events(job_id)
+            assert (events.count("AttemptStarted"), "AttemptDoubted" in events) == (1, False)
+
+    asyncio.run(scenario())
+
+
 def test_free_work_of_unknown_outcome_is_tried_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as works:
