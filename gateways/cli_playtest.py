@@ -50,7 +50,9 @@ def playtest(
     Bounds().depth,
     max_steps: Annotated[int, typer.Option("--max-steps", min=1, max=STEPS_LIMIT, help="Most steps of a random play.")]
     = 2_000,
-    words_per_minute: Annotated[int, typer.Option("--words-per-minute", min=1, max=10_000)] = WORDS_PER_MINUTE,
+    words_per_minute: Annotated[
+        int, typer.Option("--words-per-minute", min=1, max=10_000, help="How fast people read, for minutes.")
+    ] = WORDS_PER_MINUTE,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one page.", show_default=False)
     ] = None,

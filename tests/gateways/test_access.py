@@ -95,6 +95,10 @@ def test_a_token_opens_only_what_its_scopes_and_projects_say(tokens: Tokens) -> 
     run(scenario)
 
 
+COLLECTIONS = {"ShowCharacterItem": "traits", "ShowTemplateItem": "parameters", "ShowTimelineItem": "entries"}
+"""A collection that each kind of authored documents has."""
+
+
 def test_a_token_of_one_project_sees_no_trace_of_another(tokens: Tokens) -> None:
     async def scenario() -> None:
         async with door(access=tokens.book, host="0.0.0.0") as here:
@@ -103,9 +107,9 @@ def test_a_token_of_one_project_sees_no_trace_of_another(tokens: Tokens) -> None
             await here.fork("night", headers=author, params={"project": "hidden"}, status=201)
             bound = tokens.bearer(tokens.book.create("bound", ["*:read"], ["demo", "empty"]))
             for view in REGISTRY.views.values():
+                named = {"{position}": "2", "{kind}": "worldline", "{collection}": COLLECTIONS.get(view.name, "rules")}
                 path = "/".join(
-                    {"{position}": "2", "{kind}": "worldline"}.get(part, "0123456789abcdef" if "{" in part else part)
-                    for part in view.path.split("/")
+                    named.get(part, "0123456789abcdef" if "{" in part else part) for part in view.path.split("/")
                 )
                 answer = await here.client.get(f"{path}?project=demo&min_position=2", headers=bound)
                 needs = any(field.is_required() and f"{{{name}}}" not in view.path

@@ -317,8 +317,9 @@ def test_a_folder_with_a_bad_file_takes_the_others_in_and_says_no(tmp_path: Path
 
 
 def test_processes_are_surveyed_and_what_is_not_parked_cannot_be_run_again(studio: Path) -> None:
-    (previews,) = told("processes", "list", data=studio)["processes"]
-    assert (previews["name"], previews["waiting"], previews["parked"]) == ("previews", 1, [])
+    listed = {one["name"]: one for one in told("processes", "list", data=studio)["processes"]}
+    assert (listed["previews"]["waiting"], listed["previews"]["parked"]) == (1, [])
+    assert listed["exports"]["waiting"] == 0
     assert "no position 1" in refused("processes", "rerun", "previews", "--position", "1", data=studio, code=5)
     assert "no process nope" in refused("processes", "rerun", "nope", data=studio, code=5)
 
