@@ -15,9 +15,13 @@ import structlog
 
 from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder, default_folder
+from adapters.engines.fal import Fal
+from adapters.engines.kling import Kling
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.workflows import WorkflowFolder
+from adapters.engines.runware import Runware
 from adapters.engines.studio_local.engine import StudioLocal
+from adapters.engines.synclabs import SyncLabs
 from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
@@ -197,7 +201,7 @@ async def open_everything(
     On a data folder with an embedded log, a ``server`` takes the folder's lock or is refused; everybody else attaches
     to the process that holds it, or holds it and runs the embedded log for its own duration. Who attaches to a server
     does not project by itself, except a ``worker``. ``jobs``: jobs are worked on as well.
-    Raises ``Refused`` (the folder is in use), ``Unavailable``, and without ``create`` ``NotFound`` for a folder in which
+    Raises ``Refused`` (the folder is in use), ``Unavailable``, and without ``create`` ``NotFound`` for a folder where
     no studio has been.
     """
     async with AsyncExitStack() as stack:
@@ -308,6 +312,8 @@ def reach_engines(settings: Settings, secrets: Secrets | None = None) -> Engines
         LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows)),
         StudioLocal(folder.attempts / "studio_local"),
     ]
+    if secrets is not None:
+        built += [Kling(secrets), Fal(secrets), Runware(secrets), SyncLabs(secrets)]
     return Engines({engine.traits.id: engine for engine in built})
 
 
