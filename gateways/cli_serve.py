@@ -62,13 +62,13 @@ def work(
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the worker alone: read models, processes, audit. Beside `serve --no-worker` or on a machine of its own.
+    """Run the worker alone: read models, processes, audit, jobs. Beside `serve --no-worker` or on a machine of its own.
 
     comfyvn work --data ./studio
     """
 
     async def working() -> None:
-        opening = open_everything(loud_settings(data), role="worker", processes=True, auditing=True)
+        opening = open_everything(loud_settings(data), role="worker", processes=True, auditing=True, jobs=True)
         async with opening as opened:
             if as_json:
                 emit({"ready": True, "attached_to": attached.pid if (attached := opened.reached.attached_to) else None})
@@ -76,6 +76,33 @@ def work(
             raise reason
 
     run(lambda: run_until_told(working(), with_parent=with_parent), as_json=as_json, loop=uvloop.new_event_loop)
+
+
+def worker(
+    data: Data = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=500, help="Jobs that it works on at a time.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a worker for jobs alone, beside `serve` or `work`: more of them do more at a time, and outlive each other.
+
+    comfyvn worker --data ./studio --jobs 4
+    """
+
+    async def working() -> None:
+        settings = loud_settings(data, worker_jobs=jobs)
+        async with open_everything(settings, role="worker", projecting=False, jobs=True, create=False) as opened:
+            assert opened.worker is not None, "a worker was asked for"
+            if as_json:
+                emit({"ready": True, "worker": opened.worker.name, "jobs": opened.worker.at_once})
+            else:
+                out().print(f"Worker [bold]{escape(opened.worker.name)}[/] takes up to {opened.worker.at_once} jobs at "
+                            "a time. [dim]Ctrl-C ends it; what it has in hand goes to the next one.[/]")
+            _, reason = await opened.background.failure()
+            raise reason
+
+    run(lambda: run_until_told(working()), as_json=as_json, loop=uvloop.new_event_loop)
 
 
 def loud_settings(data: Path | None, **given: Any) -> Settings:
