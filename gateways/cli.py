@@ -19,6 +19,8 @@ from gateways import (
     cli_playtest,
     cli_processes,
     cli_projections,
+    cli_provenance,
+    cli_providers,
     cli_replay,
     cli_serve,
     cli_token,
@@ -46,10 +48,12 @@ app.command()(cli_generate.engines)
 app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_processes.app, name="processes")
+app.add_typer(cli_providers.app, name="providers")
 app.add_typer(cli_worldline.app, name="worldline")
 app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_export.app, name="export")
+app.add_typer(cli_provenance.app, name="provenance")
 app.add_typer(cli_token.app, name="token")
 app.add_typer(cli_jobs.app, name="jobs")
 app.command()(cli_jobs.disclosure)

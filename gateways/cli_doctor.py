@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Final
 
+import orjson
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateways.cli_console import AsJson, Data, emit, out, run, settings_of
-from services.doctor import Verdict, examine, in_force, worst
+from gateways.cli_console import AsJson, Data, emit, err, out, run, settings_of
+from services.doctor import Verdict, examine, gathered, in_force, worst
 
 COLORS: Final[dict[Verdict, str]] = {"well": "green", "warning": "yellow", "broken": "bold red"}
 EXITS: Final[dict[Verdict, int]] = {"well": 0, "warning": 1, "broken": 2}
@@ -19,11 +21,17 @@ EXITS: Final[dict[Verdict, int]] = {"well": 0, "warning": 1, "broken": 2}
 def doctor(
     data: Data = None,
     as_json: AsJson = False,
+    bundle: Annotated[Path | None, typer.Option(
+        "--bundle", metavar="FILE", help="Also write all of it to a file to send; - is standard output. No secrets.",
+        show_default=False,
+    )] = None,
     settings_only: Annotated[bool, typer.Option("--settings", help="Only the settings in force.")] = False,
 ) -> None:
     """What is in force, where it comes from, and whether it is well.
 
     comfyvn doctor --data ./studio
+
+    comfyvn doctor --bundle diagnostics.json
 
     comfyvn doctor --json | jq '.findings[] | select(.verdict != "well")'
 
@@ -37,6 +45,13 @@ def doctor(
         forced = in_force(settings)
         findings = [] if settings_only else await examine(settings)
         verdict = worst(findings)
+        if bundle is not None:
+            told = gathered(forced, findings)
+            if str(bundle) == "-":
+                emit(told)
+                return
+            bundle.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2, default=str) + b"\n")
+            err().print(f"[dim]Written to {escape(str(bundle))}: look through it before you send it.[/]")
         if as_json:
             emit({"verdict": verdict, "settings": forced, "findings": [asdict(finding) for finding in findings]})
             return

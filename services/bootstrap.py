@@ -17,6 +17,7 @@ from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder, default_folder
 from adapters.engines.fal import Fal
 from adapters.engines.kling import Kling
+from adapters.engines.liveportrait.engine import LivePortrait
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.workflows import WorkflowFolder
 from adapters.engines.runware import Runware
@@ -215,7 +216,7 @@ async def open_everything(
         engines = reach_engines(settings, vault)
         stack.push_async_callback(engines.close)
         studio = Studio(
-            settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines,
+            settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines, vault=vault,
             credentials=reach_credentials(settings),
         )
         opened = Opened(studio, reached)
@@ -311,6 +312,9 @@ def reach_engines(settings: Settings, secrets: Secrets | None = None) -> Engines
     built: list[Engine] = [
         LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows)),
         StudioLocal(folder.attempts / "studio_local"),
+        LivePortrait(
+            folder.attempts / "provider_liveportrait", settings.liveportrait_path, settings.liveportrait_python,
+        ),
     ]
     if secrets is not None:
         built += [Kling(secrets), Fal(secrets), Runware(secrets), SyncLabs(secrets)]

@@ -9,7 +9,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, Literal
@@ -19,7 +19,7 @@ from domain.ports import Blobs, ReadModels
 from services import bootstrap
 from services.registry import REGISTRY
 from services.settings import Settings, shown, stray_variables
-from services.setup import healthcheck
+from services.setup import as_bundle, healthcheck, versions
 
 Verdict = Literal["well", "warning", "broken"]
 
@@ -107,6 +107,14 @@ async def _generation(settings: Settings) -> list[Finding]:
     findings.append(Finding("vault", "well" if told["ok"] else "broken", text,
                             told["action"]["text"] if told["action"] else "", told))
     return findings
+
+
+def gathered(forced: list[dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:
+    """What was found as one bundle to send, also where no server runs: without secrets."""
+    return as_bundle({
+        "versions": versions(), "settings": forced, "verdict": worst(findings),
+        "findings": [asdict(finding) for finding in findings],
+    })
 
 
 async def _try(check: str, work: Coroutine[Any, Any, Any], findings: list[Finding]) -> Any:

@@ -170,14 +170,19 @@ def c2pa_found() -> dict[str, Any]:
 async def diagnostics(studio: Studio) -> dict[str, Any]:
     """Everything that helps somebody else to help, without a secret in it: to download and to send."""
     health = await healthcheck(studio.settings, studio.engines, studio.vault)
-    bundle = {
-        "format": "comfyvn.diagnostics.v1", "made_at": utc_now(), "versions": versions(),
-        "settings": _settings(studio.settings), "health": health, "log": await _log(studio),
+    return as_bundle({
+        "versions": versions(), "settings": _settings(studio.settings), "health": health, "log": await _log(studio),
         "projections": await _projections(studio), "recent": _COLORS.sub("", "\n".join(recent_lines())).splitlines(),
+    })
+
+
+def as_bundle(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found, redacted, with the home folder as ``~``."""
+    return redact(_at_home({
+        "format": "comfyvn.diagnostics.v1", "made_at": utc_now(), **found,
         "note": "Lines of this process alone; a worker's stand where its standard error goes. Keys and logins are "
                 "taken out; look through it before you send it.",
-    }
-    return redact(_at_home(bundle))
+    }))
 
 
 def versions() -> dict[str, Any]:

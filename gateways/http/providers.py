@@ -52,7 +52,7 @@ def provider_doors(studio: Studio, providers: Providers | None = None) -> list[D
         reason = given.pop("reason", "")
         if given or not isinstance(reason, str) or len(reason) > 500:
             raise wrong_fields("The body", "invalid_fields", [
-                {"path": next(iter(given), "reason"), "message": "only `reason` is taken, a text of up to 500 characters"},
+                {"path": next(iter(given), "reason"), "message": "only `reason` is taken, a text of 500 characters"},
             ])
         return _told(await registry.remove(visit.path["provider_id"], asker(visit), reason=reason))
 
