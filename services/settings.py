@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         default=None, description="Folder of the keys that sign credentials; empty: comfyvn/signing where the user's "
         "settings are, outside the data folder."
     )
+    liveportrait_path: Path | None = Field(
+        default=None, description="Folder of a LivePortrait that you have installed; empty: there is none."
+    )
+    liveportrait_python: str | None = Field(
+        default=None, description="LivePortrait's Python; empty: the one of the .venv in its folder."
+    )
     upload_limit: int = Field(default=512 * 2**20, ge=1, description="Largest upload in bytes.")
     body_limit: int = Field(default=8 * 2**20, ge=1024, description="Largest JSON body in bytes.")
     event_limit: int = Field(default=2**20, ge=1024, le=8 * 2**20, description="Largest event in bytes.")

@@ -106,9 +106,10 @@ def test_a_video_of_too_many_pixels_or_seconds_is_refused(tmp_path: Path) -> Non
 def test_a_video_that_refers_to_other_files_reads_none(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("the secret words")
+    session = "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\na=x:"
     for content in (f"#EXTM3U\n#EXTINF:1,\n{secret}\n".encode(),
                     f"ffconcat version 1.0\nfile {secret}\n".encode(),
-                    f"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\na=x:{secret}\n".encode()):
+                    f"{session}{secret}\n".encode()):
         assert "secret words" not in said(refused(tmp_path, "edit_video", "denoise", video=content))
 
 

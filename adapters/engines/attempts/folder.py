@@ -1,8 +1,9 @@
 """One attempt as a folder: what was ordered, how far it is, and how it ended, readable by whoever comes next.
 
 ``order.json`` and ``inputs/`` come with the folder, which appears whole or not at all. The worker that has it in its
-queue holds ``keeper``, the process that works on it holds ``lock``, both until they end, however they end; ``begun`` has a byte for every time that one started. ``outcome.json`` is written once, by
-whoever is first, and never changes; ``cancel`` asks the working process to stop.
+queue holds ``keeper``, the process that works on it holds ``lock``, each until it ends, however that is; ``begun`` has
+a byte for every time that a process started. ``outcome.json`` is written once, by whoever is first, and never changes;
+``cancel`` asks the working process to stop.
 """
 
 from __future__ import annotations

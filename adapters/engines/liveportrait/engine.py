@@ -43,6 +43,8 @@ class LivePortrait:
 
     def __init__(self, folder: Path, path: Path | None, python: str | None = None, *, slots: int = 1) -> None:
         self._traits = Traits("provider_liveportrait", "LivePortrait", "local", False, True, slots, 1.0)
+        path = None if path is None else path.expanduser().absolute()
+        python = None if python is None else str(Path(python).expanduser())
         self._path, self._python = path, python
         self._looked: tuple[float, Installation] | None = None
         program = (sys.executable, "-m", "adapters.engines.liveportrait.child", str(path or ""), python or "")
