@@ -130,8 +130,8 @@ async def _asked(
         if error.code not in _FUNDS:
             raise
         more = error.remediation[0] if error.remediation else None
-        raise raised(fault("INSUFFICIENT_FUNDS", error.message, **error.detail, account=plan.request.account,
-                           held=plan.held), more=more) from error
+        detail = {**error.detail, "account": plan.request.account, "held": plan.held}
+        raise raised(fault("INSUFFICIENT_FUNDS", error.message, **detail), more=more) from error
     job = await job_state(studio, project, job_id)
     assert not isinstance(job, Unrequested), "the job was recorded"
     return Accepted(job_id, job, receipt, plan)

@@ -11,11 +11,12 @@ from typing import Final
 
 from domain.errors import Remedy
 from domain.ports.engines import Engine, EngineError, Material, Task
-from domain.studio.asset import Registered
+from domain.studio.asset import Preview, Registered
 from domain.studio.fault import fault
 from domain.studio.job_values import Step
 from domain.studio.preset_plan import PlannedStep
 from domain.studio.pricing import microcredits
+from services.generation.costs import Given, upper
 from services.generation.faults import raised
 from services.generation.materials import material_of
 
@@ -72,7 +73,8 @@ async def _cost(engine: Engine, step: PlannedStep, assets: Mapping[str, Register
     except (EngineError, TimeoutError):
         told = None
     if told is None:
-        return None
+        dollars = upper(step.engine, step.operation, step.model, step.parameters, _given(step, assets))
+        return None if dollars is None else microcredits(dollars)
     amount, unit = told
     if amount < 0 or amount != amount or amount == float("inf"):
         return None
@@ -92,3 +94,20 @@ def _files(step: PlannedStep, assets: Mapping[str, Registered]) -> dict[str, lis
         if uids and all(uid in assets for uid in uids):
             found[name] = [material_of(uid, assets[uid]) for uid in uids]
     return found
+
+
+def _given(step: PlannedStep, assets: Mapping[str, Registered]) -> dict[str, list[Given]]:
+    """What is known of the files that a step works on; of those that earlier steps make, nothing yet."""
+    return {
+        name: [_measured(assets.get(ref.removeprefix("asset:"))) for ref in refs] for name, refs in step.inputs.items()
+    }
+
+
+def _measured(asset: Registered | None) -> Given:
+    found = asset.preview.measures if asset is not None and isinstance(asset.preview, Preview) else {}
+
+    def number(name: str) -> float:
+        value = found.get(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+    return Given(number("duration_ms") / 1000, int(number("width")), int(number("height")))

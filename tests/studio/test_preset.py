@@ -130,11 +130,13 @@ def test_a_prompt_is_a_text(value: Any, code: str) -> None:
 
 
 @pytest.mark.parametrize(("given_", "wrong"), [
-    ({"prompt": "x", "seed": 2**32}, "seed"), ({"prompt": "x", "seed": -1}, "seed"), ({"prompt": "x", "seed": 1.5}, "seed"),
-    ({"prompt": "x", "seed": True}, "seed"), ({"prompt": "x", "identity_reference": ["a", "b", "c", "d"]}, "identity_reference"),
+    ({"prompt": "x", "seed": 2**32}, "seed"), ({"prompt": "x", "seed": -1}, "seed"),
+    ({"prompt": "x", "seed": 1.5}, "seed"), ({"prompt": "x", "seed": True}, "seed"),
+    ({"prompt": "x", "identity_reference": ["a", "b", "c", "d"]}, "identity_reference"),
     ({"prompt": "x", "identity_reference": [["a"]]}, "identity_reference"),
     ({"prompt": "x", "identity_reference": ["../../etc"]}, "identity_reference"),
-    ({"prompt": "x", "draft": "yes"}, "draft"), ({"prompt": "x", "width": 100_000}, "width"), ({"prompt": "x", "wide": 1}, "wide"),
+    ({"prompt": "x", "draft": "yes"}, "draft"), ({"prompt": "x", "width": 100_000}, "width"),
+    ({"prompt": "x", "wide": 1}, "wide"),
     ({}, "prompt"),
 ])
 def test_inputs_of_a_portrait_are_really_checked(given_: dict[str, Any], wrong: str) -> None:

@@ -32,7 +32,8 @@ def test_conditions(text: str, holds: bool) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "", "(", ")", "a ==", "== a", "a = b", "a and", "and a", "a b", "f(x)", "a[0]", "a.1 == 'y'", "a.b.", "'open", "[a", "[a b]",
+    "", "(", ")", "a ==", "== a", "a = b", "a and", "and a", "a b", "f(x)", "a[0]",
+    "a.1 == 'y'", "a.b.", "'open", "[a", "[a b]",
     "lambda: 1", "a if b else c", "a; b", "__import__('os').system('x')", "{a}", "a ** 9", "(" * 30 + "a" + ")" * 30,
     "[" * 200, "not " * 100 + "a", "a or " * 200 + "a", "9" * 400 + ".0 > 1",
 ])
