@@ -16,6 +16,7 @@ import structlog
 from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder, default_folder
 from adapters.engines.fal import Fal
+from adapters.engines.fal_signatures import FalSignatures
 from adapters.engines.kling import Kling
 from adapters.engines.liveportrait.engine import LivePortrait
 from adapters.engines.local_comfy.engine import LocalComfy
@@ -27,6 +28,7 @@ from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
 from adapters.files.lock import FolderLock, Holder, Role, in_use
+from adapters.files.private_key import private_key
 from adapters.files.vault import FileVault
 from adapters.nats.embedded import EmbeddedServer
 from adapters.nats.inbox import JetStreamInboxes
@@ -41,6 +43,7 @@ from services.access import TokenBook, scopes_of
 from services.audit import Auditor
 from services.dispatcher import Dispatcher
 from services.generation.engines import Engines
+from services.generation.webhooks import Webhooks
 from services.generation.worker import Worker
 from services.processes.declared import PROCESSES
 from services.processes.runner import Runner, Surveyed
@@ -219,6 +222,7 @@ async def open_everything(
             settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines, vault=vault,
             credentials=reach_credentials(settings),
         )
+        studio.webhooks = await reach_webhooks(settings, reached, stack, hearing=role == "server")
         opened = Opened(studio, reached)
         if role == "server":
             await asyncio.to_thread(_make_read_models, models)
@@ -278,6 +282,29 @@ async def reach_worker(studio: Studio, reached: Reached, stack: AsyncExitStack) 
     )
     stack.push_async_callback(leases.close)
     return Worker(studio, leases, inboxes, at_once=settings.worker_jobs)
+
+
+async def reach_webhooks(
+    settings: Settings, reached: Reached, stack: AsyncExitStack, *, hearing: bool
+) -> Webhooks | None:
+    """Where engines may call, when a public address is set; with ``hearing`` their calls wake workers. Raises
+    ``Unavailable``."""
+    if settings.public_url is None:
+        return None
+    key = await asyncio.to_thread(private_key, reached.folder.root / "webhooks.key")
+
+    async def nobody(_: str) -> None:
+        """This process makes addresses alone."""
+
+    if not hearing:
+        return Webhooks(settings.public_url, key, nobody)
+    leases = await JetStreamLeases.connect(
+        reached.servers, stream=settings.nats_stream, seconds=settings.lease_seconds
+    )
+    stack.push_async_callback(leases.close)
+    fal = FalSignatures()
+    stack.push_async_callback(fal.close)
+    return Webhooks(settings.public_url, key, leases.wake, {"provider_fal": fal})
 
 
 async def survey(reached: Reached, settings: Settings, stack: AsyncExitStack) -> list[Surveyed]:

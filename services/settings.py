@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     comfy_url: str = Field(
         default="http://127.0.0.1:8188", description="Where ComfyUI listens; nothing else there is ever called."
     )
+    public_url: str | None = Field(
+        default=None, description="Where engines on the internet reach this server, https://…; empty: none calls us."
+    )
     signing_keys: Path | None = Field(
         default=None, description="Folder of the keys that sign credentials; empty: comfyvn/signing where the user's "
         "settings are, outside the data folder."
@@ -134,6 +137,17 @@ class Settings(BaseSettings):
         if value is not None and not Path(value.get_secret_value()).is_absolute():
             _scheme(value.get_secret_value(), ("s3", "gs", "az", "file"), needs_host=False)
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        _scheme(value.strip(), ("https", "http"), needs_host=True)
+        parts = urlsplit(value.strip())
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("it must hold no user, password, query or fragment")
+        return value.strip().rstrip("/")
 
     @field_validator("comfy_url")
     @classmethod

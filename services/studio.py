@@ -22,6 +22,7 @@ from domain.ports.credentials import Credentials
 from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
 from services.generation.engines import Engines
+from services.generation.webhooks import Webhooks
 from services.pinning import PinnedStories
 from services.registry import Registry
 from services.settings import Settings
@@ -75,6 +76,7 @@ class Studio:
     engines: Engines = field(default_factory=Engines)
     credentials: Credentials | None = None
     vault: Vault = field(default_factory=Vault)
+    webhooks: Webhooks | None = None
     stories: Stories = field(init=False)
     _newest: dict[str, int] = field(default_factory=dict)
     _counted: dict[str, int] = field(default_factory=dict)

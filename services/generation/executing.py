@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from secrets import token_hex
 from time import monotonic
@@ -205,6 +205,10 @@ class Execution:
 
     async def _submitted(self, job: Open, step: Step, attempt: Attempt, engine: Engine, task: Task) -> bool:
         self.hand.check()
+        if (hooks := self.hand.studio.webhooks) is not None:
+            # Always the same address for an attempt: some engines tell a repetition by the whole request.
+            address = hooks.address(step.engine, self.hand.project, self.hand.job_id, attempt.id)
+            task = replace(task, callback_url=address)
         handing = asyncio.create_task(self._handed(engine, task))
         try:
             answer = await asyncio.shield(handing)
