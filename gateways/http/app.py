@@ -14,6 +14,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -69,6 +70,8 @@ from gateways.http.switching import switching_doors
 from gateways.http.variables import variable_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
+from gateways.http.webhooks import webhook_doors
+from services.settings import Settings
 from services.studio import Studio
 
 _SOCKETS: Final = {"/events/ws": websocket.serve, "/jobs/ws": job_socket.serve}
@@ -110,7 +113,7 @@ class StudioApp(FastAPI):
         self.hub = hub
         self.metrics = Metrics()
         self.pulse = Pulse(studio)
-        self.gate = Gate(access, host=settings.host, allowed_hosts=settings.allowed_hosts,
+        self.gate = Gate(access, host=settings.host, allowed_hosts=_hosts(settings),
                          allowed_origins=settings.allowed_origins)
         self.state.studio = studio
         self.state.locations = Locations(studio.registry)
@@ -138,6 +141,7 @@ class StudioApp(FastAPI):
             *scenario_doors(),
             *save_doors(studio, self.metrics),
             *replay_doors(studio),
+            *webhook_doors(studio),
             *stream_doors(studio, hub, self.metrics),
             *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),
         ])
@@ -319,6 +323,12 @@ class StudioApp(FastAPI):
 def _listens(path: str) -> bool:
     """Whether a browser listens there, and cannot send a header with its token."""
     return path.startswith(("/events/", "/jobs/")) or (path.startswith("/api/jobs/") and path.endswith("/events"))
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    """Names that the server answers to: those that are allowed, and the one where engines call."""
+    public = urlsplit(settings.public_url).hostname if settings.public_url else None
+    return (*settings.allowed_hosts, public) if public else settings.allowed_hosts
 
 
 def _uploads(studio: Studio) -> APIRouter | None:
