@@ -15,11 +15,13 @@ from commands.declaration import Command
 from commands.studio.job import CancelJob, PrioritiseJob, ReleaseJob, ResolveAttempt
 from domain.errors import Refused, Remedy
 from domain.ids import UNBRANCHED, checked
-from domain.studio.job import CATEGORY
+from domain.studio.job import CATEGORY, Open
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
 from projections.studio.disclosure import ShowDisclosure
 from projections.studio.job_views import OVER, ListJobs, ShowJob, Status
 from services.bootstrap import Opened, open_everything
+from services.generation.accepting import again, told
+from services.generation.planning import job_state, repeated
 from services.studio import Asker
 
 app = typer.Typer(no_args_is_help=True, help="What was asked of engines, how it goes, what it made and cost.")
@@ -125,6 +127,59 @@ def cancel(
     """
     _ask(lambda: CancelJob(job_id=checked("job", job_id), reason=reason), "will be stopped", project, actor, data,
          as_json, dry_run)
+
+
+@app.command()
+def retry(
+    job_id: JobId,
+    quality: Annotated[str | None, typer.Option(help="Another quality.", show_default=False)] = None,
+    engine: Annotated[str | None, typer.Option(help="On this engine.", show_default=False)] = None,
+    spend_limit: Annotated[float | None, typer.Option(min=0, help="Most credits that it may cost.",
+                                                      show_default=False)] = None,
+    project: Project = "default",
+    actor: Actor = "console",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan and what it may cost.")] = False,
+    follow_it: Annotated[bool, typer.Option("--follow", help="Watch it until it is over.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do a job that is over again, as a new job with its lineage, on the engines as they are now.
+
+    comfyvn jobs retry JOB --quality low --dry-run
+    """
+
+    async def work() -> ExitCode:
+        checked("project", project)
+        async with open_everything(settings_of(data), create=False) as opened:
+            studio, who = opened.studio, Asker(actor)
+            state = await job_state(studio, project, checked("job", job_id))
+            if isinstance(state, Open):
+                raise Refused(
+                    f"Job {job_id} is not over: doing it again now would do it twice.", error="job_not_over",
+                    remediation=[Remedy("Wait for it, or cancel it first.", "cancel_job")],
+                )
+            if dry_run:
+                plan = told(await repeated(studio, project, job_id, actor, "dry-run", quality=quality, engine=engine,
+                                           spend_limit=spend_limit))
+                if as_json:
+                    emit({"ok": True, "dry_run": True, "retry_of": job_id, "plan": plan})
+                else:
+                    steps = ", ".join(f"{one['operation']} on {one['engine']}" for one in plan["steps"])
+                    out().print(f"It would be: {escape(steps)}; at most {plan['credits']:g} credits.")
+                return ExitCode.OK
+            found = await again(studio, project, job_id, who, quality=quality, engine=engine, spend_limit=spend_limit)
+            await opened.audited_everything()
+            if follow_it:
+                await opened.counted_everything(["jobs"])
+                return await followed(opened, project, found.job_id, as_json=as_json)
+        if as_json:
+            emit({"ok": True, "job_id": found.job_id, "retry_of": job_id, "position": found.receipt.position})
+        else:
+            out().print(f"Asked for as job [bold]{escape(found.job_id)}[/]. `comfyvn jobs follow {found.job_id}` "
+                        "watches it.")
+        return ExitCode.OK
+
+    run(work, as_json=as_json)
 
 
 @app.command()

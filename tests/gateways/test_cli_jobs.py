@@ -83,6 +83,12 @@ def test_a_doubt_is_settled_by_whoever_has_looked(data: Path) -> None:
     assert told("show", "doubtful", data=data)["status"] == "queued"
 
 
+def test_only_what_is_over_and_known_is_done_again(data: Path) -> None:
+    refused = console("jobs", "retry", "waits", "--json", data=data)
+    assert (refused.exit_code, json.loads(refused.stderr)["error"]) == (ExitCode.REFUSED, "job_not_over")
+    assert console("jobs", "retry", "nobody", data=data).exit_code == ExitCode.NOT_FOUND
+
+
 def test_what_was_generated_is_told_for_shops(data: Path) -> None:
     shown = console("disclosure", data=data)
     assert shown.exit_code == 0, shown.output
