@@ -26,7 +26,7 @@ from services.generation.worker import Worker
 from services.projector import Projector
 from services.studio import Asker, Studio
 
-QUICK = Pace(look=0.05, check=0.02, retry=0.05, cancel=0.5, progress=0.0, attempts=3, fetches=2)
+QUICK = Pace(look=0.05, check=0.02, retry=0.05, cancel=0.5, steady=0.2, progress=0.0, attempts=3, fetches=2)
 ASKER = Asker("author")
 
 

@@ -40,6 +40,7 @@ from domain.studio.job import (
     Closed,
     JobCancelled,
     JobCancelRequested,
+    JobCleared,
     JobCompleted,
     JobEvent,
     JobFailed,
@@ -90,6 +91,14 @@ class TakeJob(Command):
 
 class LeaveJob(Command):
     """Give a job back in order, so that the next worker begins with a clean slate."""
+
+    job_id: Token
+    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    taking: Annotated[int, Field(ge=1)]
+
+
+class ClearJob(Command):
+    """Say that a job has been in hand for a while, so that it is not what ended the workers before."""
 
     job_id: Token
     worker: Annotated[str, Field(min_length=1, max_length=200)]
@@ -258,6 +267,14 @@ def leave(command: LeaveJob, state: State, asked: Asked) -> list[JobEvent]:
     if job.quarantined is not None or job.taking != command.taking:
         return []
     return [JobLeft(job_id=command.job_id, worker=command.worker)]
+
+
+def clear(command: ClearJob, state: State, asked: Asked) -> list[JobEvent]:
+    """Nothing when nothing is held against it, or another worker has taken it since."""
+    job = opened(state, command.job_id)
+    if job.quarantined is not None or job.taking != command.taking or job.taking <= 1:
+        return []
+    return [JobCleared(job_id=command.job_id, worker=command.worker)]
 
 
 def start(command: StartAttempt, state: State, asked: Asked) -> list[JobEvent]:
@@ -434,6 +451,7 @@ COMMANDS = (
     Asking(RequestJob, request, "job_id", _WORK, creates=True),
     Asking(TakeJob, take, "job_id", _WORK),
     Asking(LeaveJob, leave, "job_id", _WORK),
+    Asking(ClearJob, clear, "job_id", _WORK),
     Asking(StartAttempt, start, "job_id", _WORK),
     Asking(AcceptAttempt, accept, "job_id", _WORK),
     Asking(ReportProgress, report, "job_id", _WORK),

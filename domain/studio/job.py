@@ -55,6 +55,13 @@ class JobLeft(Event):
     worker: str
 
 
+class JobCleared(Event):
+    """A worker has had it in hand for a while and lives: that others ended before was not this job's doing."""
+
+    job_id: Token
+    worker: str
+
+
 class AttemptStarted(Event):
     """The engine is about to be asked, under this id. ``task`` is what exactly it will be asked for."""
 
@@ -200,9 +207,10 @@ class JobLost(Event):
 
 
 JobEvent = (
-    JobRequested | JobPlanned | JobTaken | JobLeft | AttemptStarted | AttemptAccepted | AttemptProgressed
-    | AttemptFailed | AttemptLost | AttemptDoubted | AttemptResolved | ArtifactStored | StepFinished | JobPrioritised
-    | JobCancelRequested | JobQuarantined | JobReleased | JobCompleted | JobFailed | JobCancelled | JobLost
+    JobRequested | JobPlanned | JobTaken | JobLeft | JobCleared | AttemptStarted | AttemptAccepted
+    | AttemptProgressed | AttemptFailed | AttemptLost | AttemptDoubted | AttemptResolved | ArtifactStored
+    | StepFinished | JobPrioritised | JobCancelRequested | JobQuarantined | JobReleased | JobCompleted | JobFailed
+    | JobCancelled | JobLost
 )
 
 
@@ -273,6 +281,8 @@ def evolve(state: Unrequested | Open | Closed, event: JobEvent) -> Unrequested |
             return state.model_copy(update={"taken": True, "taking": event.taking})
         case JobLeft():
             return state.model_copy(update={"taking": max(0, state.taking - 1)})
+        case JobCleared():
+            return state.model_copy(update={"taking": min(state.taking, 1)})
         case JobPrioritised():
             request = state.request.model_copy(update={"priority": event.priority})
             return state.model_copy(update={"request": request})
@@ -335,9 +345,9 @@ CONTEXT = Context(
     category=CATEGORY,
     branches=False,
     events=(
-        JobRequested, JobPlanned, JobTaken, JobLeft, AttemptStarted, AttemptAccepted, AttemptProgressed, AttemptFailed,
-        AttemptLost, AttemptDoubted, AttemptResolved, ArtifactStored, StepFinished, JobPrioritised, JobCancelRequested,
-        JobQuarantined, JobReleased, JobCompleted, JobFailed, JobCancelled, JobLost,
+        JobRequested, JobPlanned, JobTaken, JobLeft, JobCleared, AttemptStarted, AttemptAccepted, AttemptProgressed,
+        AttemptFailed, AttemptLost, AttemptDoubted, AttemptResolved, ArtifactStored, StepFinished, JobPrioritised,
+        JobCancelRequested, JobQuarantined, JobReleased, JobCompleted, JobFailed, JobCancelled, JobLost,
     ),
     state=JobState,
     initial=Unrequested(),

@@ -19,6 +19,7 @@ import structlog
 
 from commands.studio.job import (
     AcceptAttempt,
+    ClearJob,
     CompleteJob,
     DoubtAttempt,
     FailAttempt,
@@ -63,7 +64,11 @@ log = structlog.get_logger("jobs")
 
 @dataclass(slots=True)
 class Tools:
-    """What every job of a worker uses. ``rest(engine, seconds)`` is told when an engine needs a pause."""
+    """What every job of a worker uses. ``rest(engine, seconds)`` is told when an engine needs a pause.
+
+    ``suspicion`` is held by a job over which a worker has ended: only one of these is in hand at a time, so that the
+    others are not blamed when it happens again.
+    """
 
     engines: Engines
     slots: Slots
@@ -72,6 +77,7 @@ class Tools:
     rest: Callable[[str, float], None]
     hold: Callable[[Lease], None]
     drop: Callable[[Lease], None]
+    suspicion: asyncio.Lock
 
 
 @dataclass(slots=True)
@@ -82,6 +88,7 @@ class Execution:
     tools: Tools
     slot: tuple[str, Lease] | None = None
     taking: int = 0
+    clearing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until the job is over, waits for somebody, or is somebody else's. Holds nothing afterwards."""
@@ -99,6 +106,10 @@ class Execution:
                     await self._left()
             raise
         finally:
+            if self.clearing is not None:
+                self.clearing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self.clearing
             with suppress(ComfyVNError):
                 await self._free()
 
@@ -112,12 +123,29 @@ class Execution:
             return job.cancelling
         if job.attempt is not None and job.attempt.situation == "doubted":
             return False
+        if job.taking and self.clearing is None:
+            await self.tools.suspicion.acquire()
+            self.clearing = asyncio.create_task(self._cleared())
+            return await self._taken()
         self.taking = job.taking + 1
         taken = await self.hand.record(
             TakeJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
         )
         after = await self.hand.load()
         return taken and isinstance(after, Open) and after.quarantined is None
+
+    async def _cleared(self) -> None:
+        """Lifts the suspicion when this worker still lives after a while."""
+        try:
+            await asyncio.sleep(self.tools.pace.steady)
+            if self.taking:
+                await self.hand.record(
+                    ClearJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
+                )
+        except Gone:
+            pass
+        finally:
+            self.tools.suspicion.release()
 
     async def _left(self) -> None:
         if self.taking:

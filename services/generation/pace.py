@@ -14,6 +14,7 @@ class Pace:
     ``look``: between two looks at the queue that nobody asked for. ``check``: between two looks at a job's own stream
     while its engine works. ``retry`` is the first pause after a failure, doubled up to ``longest_retry``;
     ``attempts`` how many tries a step has. ``cancel``: how long after a cancel an engine that costs nothing may go on.
+    ``steady``: how long a worker has to live with a job before that job is free of suspicion.
     ``progress``: between two reports. ``fetches``: tries to fetch one file; those of paid work never end before the
     attempt's own time does.
     """
@@ -24,6 +25,7 @@ class Pace:
     longest_retry: float = 60.0
     attempts: int = 4
     cancel: float = 30.0
+    steady: float = 1.0
     progress: float = 1.0
     fetches: int = 6
     first_poll: float = 0.02

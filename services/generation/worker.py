@@ -76,6 +76,7 @@ class Worker:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _position: int = 0
     _serving: int = 0
+    _suspicion: asyncio.Lock = field(default_factory=asyncio.Lock)
     _swept: float = float("-inf")
 
     async def run(self) -> None:
@@ -242,7 +243,7 @@ class Worker:
         def drop(one: Lease) -> None:
             self._held.pop(one, None)
 
-        tools = Tools(self.studio.engines, slots, renderer, self.pace, self._rest, hold, drop)
+        tools = Tools(self.studio.engines, slots, renderer, self.pace, self._rest, hold, drop, self._suspicion)
         hold(lease)
         if slot is not None:
             hold(slot)

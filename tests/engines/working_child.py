@@ -24,7 +24,7 @@ from services.bootstrap import open_everything
 from services.generation.pace import Pace
 from services.settings import Settings
 
-PACE = Pace(look=0.1, check=0.05, retry=0.1, cancel=1.0, progress=0.0)
+PACE = Pace(look=0.1, check=0.05, retry=0.1, cancel=1.0, steady=0.3, progress=0.0)
 
 
 def engines_in(folder: Path) -> list[ScriptedEngine]:

@@ -510,3 +510,27 @@ def test_progress_is_recorded_now_and_then(tmp_path: Path) -> None:
             assert 1 <= (await works.events(job_id)).count("AttemptProgressed") <= 21
 
     asyncio.run(scenario())
+
+
+def test_a_job_is_not_blamed_for_what_another_does(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with working(tmp_path, lease_seconds=0.2) as works:
+            engine = works.engine(slots=8)
+            ids = [await works.ask(a_step(parameters={"seed": n, "seconds": 0.6})) for n in range(3)]
+            for job_id in ids:
+                for taking in (1, 2):  # as of two workers that died with all of these in hand
+                    await works.studio.ask(TakeJob(job_id=job_id, worker="w", taking=taking), ASKER, project="demo")
+            works.start()
+            for job_id in ids:
+                await works.closed(job_id)
+                assert (await works.events(job_id)).count("JobTaken") == 3
+            log: Any = works.studio.log
+            taken = [one.stream.id for one in log.events if one.type == "JobTaken" and one.actor.startswith("worker:")]
+            accepted = [one.stream.id for one in log.events if one.type == "AttemptAccepted"]
+            assert taken == accepted, "the next suspect is taken when the last has shown that it does no harm"
+            for one, two in zip(accepted, accepted[1:], strict=False):
+                told = [(event.stream.id, event.type) for event in log.events]
+                assert told.index((one, "AttemptStarted")) < told.index((two, "AttemptStarted"))
+            assert len(engine.submissions()) == 3
+
+    asyncio.run(scenario())
