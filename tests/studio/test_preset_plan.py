@@ -76,7 +76,7 @@ def test_every_preset_is_planned_at_every_level(preset_id: str, level: str) -> N
 
 
 WITHOUT_ANY = {
-    "upscale_denoise_image_v1": ["upscale:studio_local", "denoise:studio_local"],
+    "upscale_denoise_image_v1": ["denoise:studio_local", "upscale:studio_local"],
     "upscale_deflicker_video_v1": ["deflicker:studio_local", "upscale:studio_local"],
     "color_grade_film_grain_v1": ["grade:studio_local", "grain:studio_local"],
     "image_to_video_v1": ["clip:studio_local"],
