@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -528,7 +529,7 @@ def test_a_job_is_not_blamed_for_what_another_does(tmp_path: Path) -> None:
             taken = [one.stream.id for one in log.events if one.type == "JobTaken" and one.actor.startswith("worker:")]
             accepted = [one.stream.id for one in log.events if one.type == "AttemptAccepted"]
             assert taken == accepted, "the next suspect is taken when the last has shown that it does no harm"
-            for one, two in zip(accepted, accepted[1:], strict=False):
+            for one, two in itertools.pairwise(accepted):
                 told = [(event.stream.id, event.type) for event in log.events]
                 assert told.index((one, "AttemptStarted")) < told.index((two, "AttemptStarted"))
             assert len(engine.submissions()) == 3
