@@ -30,9 +30,16 @@ def webhook_doors(studio: Studio) -> list[Door]:
         return Reply(200, encode({"ok": True, "outcome": outcome}))
 
     return [Door("POST", "/api/webhooks/{engine}/{token}", answer=called, open=True, operation={
-        "tags": ["jobs"], "summary": "An engine says that something has moved",
+        "operationId": "hear_webhook", "tags": ["operations"],
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+                       for name in ("engine", "token")],
+        "requestBody": {"required": False, "content": {"application/json": {"schema": {}}}},
+        "summary": "An engine says that something has moved",
         "description": "Wakes whoever follows the job; nothing that the call says is believed.",
         "responses": {"200": {"description": "Heard.", "content": {"application/json": {"schema": {
             "type": "object", "required": ["ok", "outcome"], "properties": {
-                "ok": {"const": True}, "outcome": {"enum": ["woken", "repeated"]}}}}}}},
+                "ok": {"const": True}, "outcome": {"enum": ["woken", "repeated"]}}}}}},
+            **{status: {"description": why, "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+               for status, why in (("400", "It cannot be read."), ("403", "It is forged or stale."),
+                                   ("404", "Nobody is called there."), ("413", "It is too large."))}},
     })]
