@@ -15,7 +15,7 @@ from domain.studio.fault import fault
 from domain.studio.job import Closed, Open
 from domain.studio.job_values import PRIORITY
 from domain.values import Value
-from gateways.http import schemas
+from gateways.http import openapi, schemas
 from gateways.http.asking import DEFAULT_PROJECT, asker, checked_name, refuse_if_match
 from gateways.http.bodies import check_media_type, read_object
 from gateways.http.commands import circumstances
@@ -292,7 +292,7 @@ _RESPONSES: Final[schemas.Schema] = {
 
 
 def _posted(model: type[Value]) -> schemas.Schema:
-    return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
+    return {"required": True, "content": {"application/json": {"schema": openapi.inlined(model)}}}
 
 
 _RUN: Final[schemas.Schema] = {

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from commands.declaration import Asking
 from domain.ids import MAIN
+from domain.values import Value
 from gateways.http.examples import example
 from gateways.http.routing import Door
 from gateways.http.schemas import (
@@ -158,8 +159,8 @@ def query_parameters(query: type[Query], path: str) -> list[Schema]:
     return found
 
 
-def inlined(query: type[Query]) -> Schema:
-    """The schema of a question as one piece."""
+def inlined(query: type[Value]) -> Schema:
+    """The schema of a question or a body as one piece."""
     schema = query.model_json_schema()
     told: Schema = _inlined({name: one for name, one in schema.items() if name != "$defs"}, schema.get("$defs", {}))
     return told
