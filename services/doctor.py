@@ -89,18 +89,22 @@ async def _generation(settings: Settings) -> list[Finding]:
     for one in health["engines"]:
         failing = one["status"] == "error" or (one["fault"] is not None and not one["ready"])
         action = one["action"]["text"] if one["action"] and not one["ready"] else ""
+        if one["kind"] == "remote" and one["status"] == "not_connected":
+            action = f"`comfyvn providers connect {one['engine_id']}` adds its key."
         balance = f" Balance: {one['balance']:g} {one['balance_unit']}." if one["balance"] is not None else ""
-        findings.append(Finding(
-            f"engine {one['engine_id']}", "warning" if failing else "well",
-            f"{one['name']}: {one['status'].replace('_', ' ')}. {one['message']}{balance}".strip(), action, one,
-        ))
+        text = f"{one['name']}: {one['status'].replace('_', ' ')}."
+        if one["ready"] or failing:
+            text = f"{text} {one['message']}{balance}".strip()
+        elif action:
+            text, action = f"{text} {action}", ""  # nothing is wrong with an engine that nobody uses
+        findings.append(Finding(f"engine {one['engine_id']}", "warning" if failing else "well", text, action, one))
     gpu = health["gpu"]
     findings.append(Finding("gpu", "well", gpu["message"], detail=gpu))
     for name in ("ffmpeg", "c2pa"):
         told = health[name]
-        action = told["action"]["text"] if told["action"] else ""
-        findings.append(Finding(name, "well" if told["ok"] or name == "c2pa" else "warning", told["message"], action,
-                                told))
+        well = told["ok"] or name == "c2pa"
+        action = told["action"]["text"] if told["action"] and not well else ""
+        findings.append(Finding(name, "well" if well else "warning", told["message"], action, told))
     told = health["vault"]
     text = told["message"] or (f"{told['keys']} key(s), opened by {(told['lock'] or 'key_file').replace('_', ' ')}."
                                if told["exists"] else "Empty: made when the first provider is connected.")

@@ -1,5 +1,7 @@
-"""What the provider registry records after it has put a key into the vault, or taken one out. Without a door: whoever
-could ask these by hand could claim a connection that is none."""
+"""What the registry of providers records when a key has gone into the vault, or out of it.
+
+Nothing of it has a door: whoever could ask these by hand could claim a connection that is none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`comfyvn providers` as people type it: the key comes from anywhere but the command line, and goes to the vault alone."""
+"""`comfyvn providers` as people type it: no key on the command line, and none anywhere but in the vault."""
 
 from __future__ import annotations
 

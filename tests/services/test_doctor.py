@@ -196,3 +196,16 @@ def test_every_setting_is_listed_with_where_it_comes_from(tmp_path: Path) -> Non
         "name": "database_url", "value": "postgresql+psycopg://***@db/comfyvn", "from": "comfyvn.toml",
         "about": Settings.model_fields["database_url"].description,
     }
+
+
+def test_engines_and_the_vault_are_looked_at(tmp_path: Path) -> None:
+    found = {one.check: one for one in asyncio.run(examine(Settings.load(data=tmp_path / "studio")))}
+    assert found["engine studio_local"].verdict == "well"
+    assert "`comfyvn providers connect provider_fal`" in found["engine provider_fal"].text
+    assert (found["engine provider_fal"].verdict, found["engine provider_fal"].remedy) == ("well", "")
+    assert {"gpu", "ffmpeg", "c2pa"} <= found.keys()
+    assert found["vault"].verdict == "well"
+    (tmp_path / "studio" / "vault.json").write_text("{}")
+    found = {one.check: one for one in asyncio.run(examine(Settings.load(data=tmp_path / "studio")))}
+    assert found["vault"].verdict == "broken"
+    assert found["vault"].remedy
