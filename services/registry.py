@@ -78,7 +78,6 @@ import projections.story.worldline
 import projections.studio.asset
 import projections.studio.disclosure
 import projections.studio.job
-import projections.studio.job_queue
 import projections.studio.preset
 import projections.studio.provenance
 import projections.trust.policy
@@ -106,7 +105,6 @@ CONTEXTS: Final = (
     (domain.studio.provenance, commands.studio.provenance, projections.studio.provenance),
     (None, None, projections.studio.disclosure),
     (domain.studio.job, commands.studio.job, projections.studio.job),
-    (None, None, projections.studio.job_queue),
     (domain.studio.preset, commands.studio.preset, projections.studio.preset),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
@@ -191,14 +189,16 @@ def _gather() -> Registry:
     homes: dict[str, Context] = {}
     projections_: dict[str, Projection] = {}
     views: dict[str, View] = {}
+    inner: dict[str, Asking] = {}
     shown: list[ModuleType] = list(BOARDS)
     for home, asked, seen in CONTEXTS:
         if home is not None:
             contexts[home.CONTEXT.category] = home.CONTEXT
         if asked is not None:
             for asking in asked.COMMANDS:
-                askings[asking.name] = asking
-                homes[asking.name] = home.CONTEXT
+                askings[asking.name], homes[asking.name] = asking, home.CONTEXT
+            for asking in getattr(asked, "INNER", ()):
+                inner[asking.name], homes[asking.name] = asking, home.CONTEXT
         if seen is not None:
             shown.append(seen)
     for module in shown:
@@ -210,11 +210,8 @@ def _gather() -> Registry:
     views |= {view.name: view for view in projections.operations.telemetry.telemetry(known)}
     views |= {view.name: view for view in projections.boards.registry.registry(contexts)}
     views |= {view.name: view for view in projections.boards.whole_project.whole(contexts)}
-    inner: dict[str, Asking] = {}
     for category, asking in commands.story.merging.asked_of(contexts.values()):
         inner[asking.name], homes[asking.name] = asking, contexts[category]
-    for asking in commands.trust.provider.INNER:
-        inner[asking.name], homes[asking.name] = asking, domain.trust.provider.CONTEXT
     return Registry(contexts, askings, homes, projections_, views, inner)
 
 

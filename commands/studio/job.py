@@ -445,26 +445,30 @@ def _at_rest(state: State, job_id: str) -> Open:
 
 
 _SCOPE = "job:write"
-_WORK = "job:work"
 
 COMMANDS = (
-    Asking(RequestJob, request, "job_id", _WORK, creates=True),
-    Asking(TakeJob, take, "job_id", _WORK),
-    Asking(LeaveJob, leave, "job_id", _WORK),
-    Asking(ClearJob, clear, "job_id", _WORK),
-    Asking(StartAttempt, start, "job_id", _WORK),
-    Asking(AcceptAttempt, accept, "job_id", _WORK),
-    Asking(ReportProgress, report, "job_id", _WORK),
-    Asking(StoreArtifact, store, "job_id", _WORK),
-    Asking(FinishStep, finish, "job_id", _WORK),
-    Asking(FailAttempt, fail, "job_id", _WORK),
-    Asking(LoseAttempt, lose, "job_id", _WORK),
-    Asking(DoubtAttempt, doubt, "job_id", _WORK),
     Asking(ResolveAttempt, resolve, "job_id", _SCOPE, "POST /api/jobs/{job_id}/resolve"),
     Asking(PrioritiseJob, prioritise, "job_id", _SCOPE, "POST /api/jobs/{job_id}/prioritise"),
     Asking(CancelJob, cancel, "job_id", _SCOPE, "POST /api/jobs/{job_id}/cancel"),
     Asking(ReleaseJob, release, "job_id", _SCOPE, "POST /api/jobs/{job_id}/release"),
-    Asking(CompleteJob, complete, "job_id", _WORK),
-    Asking(FailJob, fail_job, "job_id", _WORK),
-    Asking(StopJob, stop, "job_id", _WORK),
 )
+"""What people ask of a job."""
+
+INNER = (
+    Asking(RequestJob, request, "job_id", _SCOPE, creates=True),
+    Asking(TakeJob, take, "job_id", _SCOPE),
+    Asking(LeaveJob, leave, "job_id", _SCOPE),
+    Asking(ClearJob, clear, "job_id", _SCOPE),
+    Asking(StartAttempt, start, "job_id", _SCOPE),
+    Asking(AcceptAttempt, accept, "job_id", _SCOPE),
+    Asking(ReportProgress, report, "job_id", _SCOPE),
+    Asking(StoreArtifact, store, "job_id", _SCOPE),
+    Asking(FinishStep, finish, "job_id", _SCOPE),
+    Asking(FailAttempt, fail, "job_id", _SCOPE),
+    Asking(LoseAttempt, lose, "job_id", _SCOPE),
+    Asking(DoubtAttempt, doubt, "job_id", _SCOPE),
+    Asking(CompleteJob, complete, "job_id", _SCOPE),
+    Asking(FailJob, fail_job, "job_id", _SCOPE),
+    Asking(StopJob, stop, "job_id", _SCOPE),
+)
+"""What workers record; nobody else may say how work goes, so no door leads here."""

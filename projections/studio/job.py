@@ -35,6 +35,7 @@ from domain.tables import Add, Change, Patch, Put
 from domain.values import Event
 from projections.declaration import Happened, Projection
 from projections.studio.job_lines import line
+from projections.studio.job_queue import PROJECTION as QUEUE_PROJECTION
 from projections.studio.job_tables import ARTIFACTS, ATTEMPTS, JOBS, LINES, WORK
 from projections.studio.job_views import VIEWS as VIEWS
 
@@ -220,4 +221,5 @@ PROJECTIONS = (
         name="jobs", version=1, tables=(JOBS, WORK, ATTEMPTS, ARTIFACTS, LINES), apply=apply,
         categories=frozenset({CATEGORY}), about="What was asked for, how far it is, what it made, cost and said.",
     ),
+    QUEUE_PROJECTION,
 )

@@ -32,7 +32,6 @@ from domain.studio.job import (
 from domain.tables import Change, Drop, Patch, Put, Table
 from domain.values import Event
 from projections.declaration import Happened, Projection
-from projections.reading import View
 
 QUEUE = Table(
     name="job_queue",
@@ -110,11 +109,7 @@ def _changed(event: Event) -> dict[str, Any]:
     return {}
 
 
-PROJECTIONS = (
-    Projection(
-        name="job_queue", version=1, tables=(QUEUE, OWNERS), apply=apply, categories=frozenset({CATEGORY}),
-        about="Which job a worker takes next.",
-    ),
+PROJECTION = Projection(
+    name="job_queue", version=1, tables=(QUEUE, OWNERS), apply=apply, categories=frozenset({CATEGORY}),
+    about="Which job a worker takes next.",
 )
-
-VIEWS: tuple[View, ...] = ()
