@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     liveportrait_python: str | None = Field(
         default=None, description="LivePortrait's Python; empty: the one of the .venv in its folder."
     )
+    download_metadata: Literal["keep", "strip"] = Field(
+        default="keep",
+        description="Whether a downloaded asset keeps what it tells besides its content: prompts, places.",
+    )
     upload_limit: int = Field(default=512 * 2**20, ge=1, description="Largest upload in bytes.")
     body_limit: int = Field(default=8 * 2**20, ge=1024, description="Largest JSON body in bytes.")
     event_limit: int = Field(default=2**20, ge=1024, le=8 * 2**20, description="Largest event in bytes.")

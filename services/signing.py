@@ -148,16 +148,21 @@ def _present(credentials: Credentials, source: Path, media_type: str) -> Reading
 
 
 async def _asset(studio: Studio, project: str, uid: str) -> assets.Registered | None:
-    loaded = await studio.dispatcher.aggregates.load(Stream(project, UNBRANCHED, assets.CATEGORY, uid))
-    state = loaded.state
+    state = await newest(studio, project, assets.CATEGORY, uid)
     return state if isinstance(state, assets.Registered) else None
 
 
 async def standing(studio: Studio, project: str, uid: str) -> provenance.State:
     """How an asset stands with its credentials, from the log."""
-    loaded = await studio.dispatcher.aggregates.load(Stream(project, UNBRANCHED, provenance.CATEGORY, uid))
-    state: provenance.State = loaded.state
+    state: provenance.State = await newest(studio, project, provenance.CATEGORY, uid)
     return state
+
+
+async def newest(studio: Studio, project: str, category: str, uid: str) -> Any:
+    """The state of an aggregate as the log has it now: another process may have moved it on since this one looked."""
+    stream = Stream(project, UNBRANCHED, category, uid)
+    studio.dispatcher.aggregates.forget(stream)
+    return (await studio.dispatcher.aggregates.load(stream)).state
 
 
 async def _parents(
@@ -170,8 +175,8 @@ async def _parents(
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     found = []
     for one in wanted:
-        loaded = await studio.dispatcher.aggregates.load(Stream(project, UNBRANCHED, assets.CATEGORY, one.uid))
-        kept = loaded.state.was if isinstance(loaded.state, assets.Removed) else loaded.state
+        there = await newest(studio, project, assets.CATEGORY, one.uid)
+        kept = there.was if isinstance(there, assets.Removed) else there
         known = kept if isinstance(kept, assets.Registered) else None
         state = await standing(studio, project, one.uid)
         while known is not None and state.kind == "unsigned" and _will_be_signed(known, one.uid) and (
@@ -246,8 +251,8 @@ async def read_file(
 async def read_kept(studio: Studio, project: str, uid: str) -> tuple[provenance.Signed | None, Reading]:
     """The credentials that an asset has, read again from the bytes that are kept. Exports may use it for what they
     write beside a file. Raises ``NotFound`` for an unknown asset and for bytes that are not kept here."""
-    loaded = await studio.dispatcher.aggregates.load(Stream(project, UNBRANCHED, assets.CATEGORY, uid))
-    kept = loaded.state.was if isinstance(loaded.state, assets.Removed) else loaded.state
+    there = await newest(studio, project, assets.CATEGORY, uid)
+    kept = there.was if isinstance(there, assets.Removed) else there
     if not isinstance(kept, assets.Registered):
         raise NotFound(
             f"There is no asset {uid}.", error="unknown_asset",

@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from domain.errors import ComfyVNError
-from gateways.http import asyncapi, exports, job_socket, openapi, page, websocket
+from gateways.http import asyncapi, credentials, exports, job_socket, openapi, page, websocket
 from gateways.http.analytics import analytics_doors
 from gateways.http.answering import (
     CLOSED_POLICY,
@@ -146,6 +146,7 @@ class StudioApp(FastAPI):
             *health_doors(studio, self.pulse, hub, self.metrics, worker_status, self._routes),
         ])
         self.include_doors(exports.router(studio))
+        self.include_doors(credentials.router(studio))
         uploads = _uploads(studio)
         if uploads is not None:
             self.include_doors(uploads)

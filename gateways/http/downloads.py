@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -22,6 +23,7 @@ from gateways.http.schemas import HEADERS, NAME, parameter, problems
 from gateways.http.views import matches
 from gateways.http.visit import Visit, single
 from projections.studio.asset import ShowAsset
+from services.media.stripping import SIZE_LIMIT, Unstrippable, stripped
 from services.studio import Studio
 
 SCOPE: Final = "asset:read"
@@ -60,9 +62,11 @@ def add_routes(routes: APIRouter, studio: Studio) -> None:
     """Adds the routes that give bytes out."""
 
     async def download(request: Request) -> Response:
-        visit, given = _looked(request, {"download"})
+        visit, given = _looked(request, {"download", "metadata"})
         asset = await _asset(studio, given, request.path_params["uid"])
         saved = given.get("download", "false") in ("true", "1")
+        if _strips(studio, given):
+            return await _clean(studio, asset, "attachment" if saved else "inline", request.method)
         return await given_out(studio, visit, asset, "attachment" if saved else "inline", request.method)
 
     async def thumbnail(request: Request) -> Response:
@@ -81,7 +85,9 @@ def add_routes(routes: APIRouter, studio: Studio) -> None:
 
     for path, route, name, summary, extra in (
         ("download", download, "DownloadAsset", "An asset's bytes.", [parameter(
-            "download", "query", {"type": "boolean", "default": False}, "Save it instead of showing it.")]),
+            "download", "query", {"type": "boolean", "default": False}, "Save it instead of showing it."), parameter(
+            "metadata", "query", {"type": "string", "enum": ["keep", "strip"]},
+            "Whether what it tells besides its content stays in; by default as `download_metadata` is set.")]),
         ("thumbnail", thumbnail, "ShowThumbnail", "A small picture of an asset: a thumbnail or a waveform.", [parameter(
             "size", "query", {"type": "integer", "enum": [256, 512], "default": 256}, "Its longer side in pixels.")]),
         ("waveform", waveform, "ShowWaveform", "The peaks of a sound as audiowaveform JSON, version 2.", []),
@@ -194,6 +200,38 @@ async def given_out(studio: Studio, visit: Visit, told: Kept, disposition: str, 
     if method == "HEAD":
         return Response(None, status, headers | {"content-type": media_type})
     return StreamingResponse(_pieces(studio, told.digest, start, end), status, headers, media_type)
+
+
+def _strips(studio: Studio, given: Mapping[str, str]) -> bool:
+    wanted = given.get("metadata", studio.settings.download_metadata)
+    if wanted not in ("keep", "strip"):
+        raise wrong_fields("The query string", "invalid_parameters",
+                           [{"path": "metadata", "message": "this is either keep or strip"}])
+    return wanted == "strip"
+
+
+async def _clean(studio: Studio, told: Kept, disposition: str, method: str) -> Response:
+    """The whole file without what it tells besides its content; raises ``Invalid`` where that is not known how."""
+    if told.size > SIZE_LIMIT:
+        raise _not_strippable("too_large", f"Files over {SIZE_LIMIT:,} bytes are not stripped.")
+    try:
+        found = await asyncio.to_thread(stripped, await studio.blobs.get(told.digest), told.media_type)
+    except Unstrippable as error:
+        raise _not_strippable(error.reason, error.message) from error
+    headers = {
+        "cache-control": "private, no-cache", "x-content-type-options": "nosniff", "content-security-policy": POLICY,
+        "content-disposition": _disposition(told, disposition), "content-length": str(len(found.data)),
+        "x-comfyvn-stripped": ", ".join(dict.fromkeys(
+            re.sub(r"[^\x20-\x2b\x2d-\x7e]", "_", one) for one in found.removed[:20])),
+    }
+    return Response(None if method == "HEAD" else found.data, 200, headers, told.media_type)
+
+
+def _not_strippable(reason: str, message: str) -> Invalid:
+    return Invalid(
+        message, error="cannot_strip", remediation=[Remedy("Ask for it with metadata=keep.", "keep_metadata")],
+        detail={"reason": reason},
+    )
 
 
 async def _pieces(studio: Studio, digest: str, start: int, end: int) -> AsyncIterator[bytes]:

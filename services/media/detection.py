@@ -75,6 +75,8 @@ def _binary(head: bytes) -> Detected | None:
         return Detected("video/ogg", "video", "ogv")
     if head[:4] in (b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return Detected("audio/wav", "audio", "wav")
+    if head.startswith(b"ID3") and head[_after_id3(head) :].startswith(b"fLaC"):
+        return Detected("audio/flac", "audio", "flac")  # as signing leaves it: the manifest stands in an ID3 tag
     if head.startswith(b"%PDF-"):
         return Detected("application/pdf", "other", "pdf")
     # A magic number of two letters ("BM", "MZ") also begins ordinary sentences, so text is believed first.
@@ -85,6 +87,11 @@ def _binary(head: bytes) -> Detected | None:
         return None
     media_type = _RENAMED.get(guess.mime, guess.mime)
     return Detected(media_type, _kind(media_type), guess.extension)
+
+
+def _after_id3(head: bytes) -> int:
+    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    return 10 + size + (10 if head[5:6] and head[5] & 0x10 else 0)
 
 
 def _kind(media_type: str) -> Kind:

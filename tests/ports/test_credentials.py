@@ -23,6 +23,7 @@ from adapters.c2pa.keys import KeyFolder
 from domain.errors import Unavailable
 from domain.ports.credentials import Action, Unsignable
 from domain.studio.source_types import RETIRED, TERMS, address, term
+from services.media.detection import detect
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def test_a_format_carries_its_manifest_inside(tmp_path: Path, ours: OwnCredentia
     told = ours.sign(str(plain), str(tmp_path / "signed"), claim(plain, media_type))
     assert (told.form, told.media_type, told.reading.state, told.reading.trusted) == (
         "embedded", media_type, "valid", True)
+    assert detect(tmp_path / "signed").media_type == media_type, "a signed file is still what it was"
     found = ours.read(str(tmp_path / "signed"), media_type)
     assert found.assertions[GENERATION]["seed"] == "18446744073709551615"
     assert found.source_types == (address("trainedAlgorithmicMedia"),)
