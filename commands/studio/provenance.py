@@ -101,6 +101,10 @@ def stored(command: RecordSigning) -> Sequence[BlobInfo]:
 COMMANDS = (
     Asking(SignAsset, sign, id_field="uid", scope="provenance:write", route="POST /api/assets/{uid}/sign",
            others=asset_of),
+)
+
+INNER = (
     Asking(RecordSigning, record, id_field="uid", scope="provenance:write", blobs=stored),
     Asking(RecordSigningFailure, record_failure, id_field="uid", scope="provenance:write"),
 )
+"""What the worker records; nobody else may say what was signed, so no door leads here."""

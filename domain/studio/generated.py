@@ -1,10 +1,10 @@
 """What facts of an asset say that it was generated, and what that amounts to in a signed statement.
 
-An asset is generated when one of its sources says ``how: generate``, or when its metadata has ``generation``. There stands
-what a source has no room for: ``job_id``, ``preset``, ``preset_digest``, ``quality``, ``step``, ``operation``, ``engine``,
-``model``, ``seed``, ``prompt_sha256``, and ``parents``, the ids of what it was made from. Who knows which of them the asset
-is another state of says so in ``ingredients``, a list of ``{"uid", "role"}`` with the role ``parent`` or ``component``;
-else the first input of an edit is. All of it is optional.
+An asset is generated when one of its sources says ``how: generate``, or when its metadata has ``generation``. There
+stands what a source has no room for: ``job_id``, ``preset``, ``preset_digest``, ``quality``, ``step``, ``operation``,
+``engine``, ``model``, ``seed``, ``prompt_sha256``, and ``parents``, the ids of what it was made from. Who knows which
+of them the asset is another state of says so in ``ingredients``, a list of ``{"uid", "role"}`` with the role ``parent``
+or ``component``; else the first input of an edit is. All of it is optional.
 """
 
 from __future__ import annotations
