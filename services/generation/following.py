@@ -220,16 +220,20 @@ class Following:
             kept = await self._kept(product, number, done)
             if isinstance(kept, Fault):
                 return Followed(kept, cost)
-            uids.append(kept)
-        await self._finished(uids, cost, done)
+            uid, commands = kept
+            uids.append(uid)
+            if number + 1 == len(done.products):  # the last file is recorded together with the end of the step
+                await self._finished(uids, cost, done, commands)
+            elif commands:
+                await self.hand.record(*commands)
         return Followed()
 
-    async def _kept(self, product: Product, number: int, done: Done) -> str | Fault:
-        """The asset that a product has become, or why it has not; tried again while that can help."""
+    async def _kept(self, product: Product, number: int, done: Done) -> tuple[str, list[Command]] | Fault:
+        """The asset that a product becomes and what records it, or why it does not; tried again while that can help."""
         name = (product.name or f"{self.step.output}-{number}")[:200]
         known = next((one for one in self.attempt.artifacts if one.name == name), None)
         if known is not None:
-            return known.uid
+            return known.uid, []
         began = monotonic()
         tries = 0
         while True:
@@ -248,7 +252,7 @@ class Following:
                 return why
             await asyncio.sleep(min(self.pace.pause(tries, why), 15.0))
 
-    async def _kept_once(self, product: Product, name: str, done: Done) -> str:
+    async def _kept_once(self, product: Product, name: str, done: Done) -> tuple[str, list[Command]]:
         job = await self.hand.load()
         assert isinstance(job, Open), "only an open job has an attempt"
         studio = self.hand.studio
@@ -270,18 +274,17 @@ class Following:
             tasks.ingredients(job, self.step),
         )
         artifact = artifacts.artifact_of(found, name)
-        await self.hand.record(
+        return artifact.uid, [
             StoreArtifact(job_id=self.hand.job_id, attempt=self.attempt.id, artifact=artifact),
             artifacts.registration(found, name, making),
-        )
-        return artifact.uid
+        ]
 
-    async def _finished(self, uids: list[str], cost: int, done: Done) -> None:
+    async def _finished(self, uids: list[str], cost: int, done: Done, stored: list[Command]) -> None:
         job = await self.hand.load()
         if not isinstance(job, Open):
             return
         job_id = self.hand.job_id
-        commands: list[Command] = [FinishStep(
+        commands: list[Command] = [*stored, FinishStep(
             job_id=job_id, attempt=self.attempt.id, outputs={self.step.output: tuple(dict.fromkeys(uids))}, cost=cost,
             facts=_facts(done),
         )]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -21,6 +22,9 @@ from services.studio import Asker, Studio
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
+
+FRESH_SECONDS: Final = 0.05
+"""How long a job counts as known after something was recorded of it here."""
 
 log = structlog.get_logger("jobs")
 
@@ -41,6 +45,7 @@ class Hand:
     position: int = 0
     refusals: int = 0
     refused: str = ""
+    recorded_at: float = float("-inf")
     touched: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -54,7 +59,9 @@ class Hand:
             self.check()
             try:
                 aggregates = self.studio.dispatcher.aggregates
-                newest = await self.studio.log.last(self.stream)
+                # What was recorded a moment ago was decided on everything before it: it need not be asked for.
+                fresh = monotonic() - self.recorded_at < FRESH_SECONDS
+                newest = None if fresh else await self.studio.log.last(self.stream)
                 found = await aggregates.load(self.stream)
                 if newest is not None and found.position < newest.position:
                     aggregates.forget(self.stream)
@@ -76,13 +83,14 @@ class Hand:
             try:
                 receipts = await self.studio.ask_all(commands, asker, project=self.project)
                 self.position = max(self.position, *(one.position for one in receipts))
-                self.refusals = 0
+                self.refusals, self.recorded_at = 0, monotonic()
                 return True
             except Unavailable as error:
                 log.warning("job_not_recorded", job=self.job_id, what=type(commands[0]).__name__, reason=error.message)
             except ComfyVNError as error:
                 log.info("job_moved_on", job=self.job_id, what=type(commands[0]).__name__, why=error.code)
                 self.studio.dispatcher.aggregates.forget(self.stream)
+                self.recorded_at = float("-inf")
                 self.refusals, self.refused = self.refusals + 1, error.message
                 return False
             await asyncio.sleep(pause)
