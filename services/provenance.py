@@ -162,7 +162,7 @@ def _facts(recorded: list[Recorded], manifest: Mapping[str, Any], registry: Regi
 
 
 async def _credentials(log: Log, manifest: Mapping[str, Any], registry: Registry) -> list[Finding]:
-    """Whether what is told of the credentials is what the log says; manifests of older releases tell nothing of them."""
+    """Whether what is told of the credentials is what the log says; manifests of older releases tell nothing."""
     told = manifest.get("credentials") or {}
     position = int(told.get("position") or 0)
     if not position:

@@ -31,7 +31,7 @@ StudioFactory = Callable[..., "AbstractAsyncContextManager[Opened]"]
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests set what they need; a developer's own COMFYVN_… variables stay out, and so do the keys that they sign with."""
+    """Tests set what they need; a developer's own COMFYVN_… variables stay out, and so do the keys that sign."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "configuration"))
     for name in [name for name in os.environ if name.upper().startswith("COMFYVN_")]:
         monkeypatch.delenv(name)

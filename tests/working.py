@@ -98,7 +98,8 @@ class Works:
         """The job when something is so."""
         try:
             async with asyncio.timeout(seconds):
-                while not true(job := await self.job(job_id)):
+                # Another process moves the job, so there is no event to await.
+                while not true(job := await self.job(job_id)):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 return job
         except TimeoutError:

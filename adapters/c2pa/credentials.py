@@ -25,7 +25,8 @@ EMBEDDED: Final[Mapping[str, str]] = {
 
 READ: Final[Mapping[str, str]] = {
     **EMBEDDED, "image/gif": "image/gif", "image/tiff": "image/tiff", "image/heic": "image/heic",
-    "image/heif": "image/heif", "audio/mp4": "audio/mp4", "video/quicktime": "mov", "video/vnd.avi": "avi", "application/pdf": "application/pdf",
+    "image/heif": "image/heif", "audio/mp4": "audio/mp4", "video/quicktime": "mov", "video/vnd.avi": "avi",
+    "application/pdf": "application/pdf",
 }
 """Media types in which somebody else's manifest is looked for."""
 

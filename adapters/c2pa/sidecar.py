@@ -2,7 +2,7 @@
 
 ``{"credentials": "comfyvn.credentials@1", "claim": {…}, "signature": {"alg": "ES256", "certificates": […],
 "value": …}}``; the signature is ECDSA with SHA-256 (r and s, 32 bytes each, base64) over the canonical JSON (RFC 8785)
-of ``claim``. It is no C2PA manifest, and other tools do not read it; it says of a file's hash what a manifest would say.
+of ``claim``. It is no C2PA manifest, and other tools do not read it; it says of a file's hash what a manifest would.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def _said(claim: dict[str, Any], leaf: x509.Certificate) -> Reading:
     issuer = leaf.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
     return Reading(
         state="valid", form="sidecar", ingredients=ingredients, issuer=str(issuer[0].value) if issuer else "",
-        generator=str(claim["generator"]), label=hashlib.sha256(canonical(claim)).hexdigest(), title=str(claim["title"]),
+        generator=str(claim["generator"]), label=hashlib.sha256(canonical(claim)).hexdigest(),
+        title=str(claim["title"]),
         source_types=tuple(str(one["digitalSourceType"]) for one in claim["actions"] if "digitalSourceType" in one),
         assertions=dict(claim["assertions"]),
     )

@@ -1,4 +1,4 @@
-"""Content credentials: a signed statement in a file (or beside it) of how the file came to be, and what reading it says."""
+"""Content credentials: a signed statement in a file, or beside it, of how the file came to be; and reading one."""
 
 from __future__ import annotations
 

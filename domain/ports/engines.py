@@ -182,8 +182,8 @@ class Traits:
     """What never changes about an engine.
 
     ``finds_attempts``: after a crash it can say whether it accepted an attempt, so submitting is idempotent. ``paid``:
-    a task may cost money. ``slots``: tasks at a time unless configured otherwise. ``repeats_safely``: it cannot be asked
-    for an attempt, but submitting the very same task again under the same attempt is answered with the first one.
+    a task may cost money. ``slots``: tasks at a time unless configured otherwise. ``repeats_safely``: it cannot be
+    asked for an attempt, but submitting the very same task again under that attempt is answered with the first one.
     """
 
     id: str
