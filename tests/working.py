@@ -103,7 +103,9 @@ class Works:
                     await asyncio.sleep(0.01)
                 return job
         except TimeoutError:
-            raise AssertionError(f"{await self.events(job_id)}: {await self.job(job_id)}") from None
+            died = [task for task in self.workers if task.done() and not task.cancelled()]
+            told = f"{await self.events(job_id)}: {await self.job(job_id)}"
+            raise AssertionError(f"{told} {[task.exception() for task in died]}") from None
 
     async def accepted(self, job_id: str) -> Open:
         """The job when an engine has it."""

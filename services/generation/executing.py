@@ -123,9 +123,11 @@ class Execution:
             return job.cancelling
         if job.attempt is not None and job.attempt.situation == "doubted":
             return False
-        if job.taking and self.clearing is None:
+        waits = job.attempt is not None and job.attempt.situation == "waiting"
+        if job.taking > waits and self.clearing is None:  # who gave it back until a retry has not ended over it
             await self.tools.suspicion.acquire()
             self.clearing = asyncio.create_task(self._cleared())
+            self.clearing.add_done_callback(lambda _: self.tools.suspicion.release())
             return await self._taken()
         self.taking = job.taking + 1
         taken = await self.hand.record(
@@ -136,16 +138,12 @@ class Execution:
 
     async def _cleared(self) -> None:
         """Lifts the suspicion when this worker still lives after a while."""
-        try:
+        with suppress(Gone):
             await asyncio.sleep(self.tools.pace.steady)
             if self.taking:
                 await self.hand.record(
                     ClearJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
                 )
-        except Gone:
-            pass
-        finally:
-            self.tools.suspicion.release()
 
     async def _left(self) -> None:
         if self.taking:

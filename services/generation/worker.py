@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -20,7 +20,7 @@ import structlog
 
 from domain.errors import ComfyVNError, Unavailable
 from domain.ids import UNBRANCHED
-from domain.ports import Inbox, Inboxes, Stream
+from domain.ports import Inbox, Inboxes, Recorded, Stream
 from domain.ports.leases import Lease, Leases
 from domain.studio.job import (
     CATEGORY,
@@ -52,6 +52,9 @@ AT_ONCE: Final = 16
 
 SERVED_LIMIT: Final = 10_000
 
+FRESH_LIMIT: Final = 64
+"""News that are kept until the next look; older ones stand in the read model by then."""
+
 log = structlog.get_logger("jobs")
 
 
@@ -78,6 +81,10 @@ class Worker:
     _serving: int = 0
     _suspicion: asyncio.Lock = field(default_factory=asyncio.Lock)
     _swept: float = float("-inf")
+    _looked: float = float("-inf")
+    _drained: bool = False
+    _running: Running = field(default_factory=lambda: Running((), {}, {}))
+    _fresh: list[Recorded] = field(default_factory=list)
 
     async def run(self) -> None:
         """Until it is cancelled; its jobs are given back in order then."""
@@ -112,6 +119,8 @@ class Worker:
                 for delivery in deliveries:
                     self._position = max(self._position, delivery.recorded.position)
                     await delivery.ack()
+                self._fresh += [one.recorded for one in deliveries if one.recorded.type == JobRequested.__name__]
+                del self._fresh[:-FRESH_LIMIT]
                 if any(one.recorded.type in NEWS for one in deliveries):
                     self._news.set()
             except Unavailable as error:
@@ -162,11 +171,17 @@ class Worker:
 
     async def _look(self, slots: Slots, renderer: Renderer) -> None:
         """Takes whatever there is to take and room for."""
+        fresh, self._fresh = self._fresh, []
         if len(self.runs) >= self.at_once:
             return
+        if self._drained and monotonic() - self._looked < self.pace.look:
+            await self._take_fresh(fresh, slots, renderer)
+            if self._drained:
+                return
         await self._counted()
+        self._looked = monotonic()
         queue = Queue(self.studio.models)
-        running = await asyncio.to_thread(queue.running)
+        running = self._running = await asyncio.to_thread(queue.running)
         if monotonic() - self._swept >= self.pace.look:
             self._swept = monotonic()
             for place in await asyncio.to_thread(queue.urgent, self.studio.clock()):
@@ -180,7 +195,9 @@ class Worker:
                 return
             place = await asyncio.to_thread(queue.next, engines, owners, self._served, self._without())
             if place is None:
+                self._drained = not full
                 return
+            self._drained = False
             slot = await slots.acquire(place.engine)
             if slot is None:
                 full.add(place.engine)
@@ -191,6 +208,26 @@ class Worker:
                 await slots.release(slot)
             elif await self._take(place, slots, renderer, slot):
                 owners[place.owner] += 1
+
+    async def _take_fresh(self, fresh: Sequence[Recorded], slots: Slots, renderer: Renderer) -> None:
+        """Takes jobs that were just asked for, while nobody else was waiting: there is no queue to look at."""
+        found: list[Place] = []
+        for recorded in fresh:
+            job = (await self.studio.dispatcher.aggregates.load(recorded.stream)).state
+            if isinstance(job, Open) and not job.taken and not job.cancelling and job.steps:
+                request = job.request
+                found.append(Place(recorded.stream.project, recorded.stream.id, job.steps[0].engine, request.owner,
+                                   request.priority, recorded.position))
+        for place in sorted(found, key=lambda one: (-one.priority, one.since)):
+            room = place.engine in self.studio.engines and self._open(place.engine, slots)
+            slot = await slots.acquire(place.engine) if room and len(self.runs) < self.at_once else None
+            if slot is None:
+                self._drained = False
+            elif await self._orphaned(place.engine, self._running):
+                self._drained = False
+                await slots.release(slot)
+            else:
+                await self._take(place, slots, renderer, slot)
 
     async def _orphaned(self, engine: str, running: Running) -> bool:
         """Whether an attempt may be running at an engine that nobody follows. Asked while a slot is held."""

@@ -2,6 +2,9 @@
 
     python -m tests.engines.working_child DATA FOLDER LEASE_SECONDS [KILL]
 
+With ``-`` or ``=`` as ``FOLDER`` there is one engine, ``noop``, and the pace is the usual one; ``-`` counts read models
+as the worker of a server does, ``=`` is as ``comfyvn worker``.
+
 ``FOLDER`` holds the engines: ``free`` (cannot find attempts), ``found`` (paid, finds them) and ``paid`` (cannot find
 them). ``KILL`` is ``TYPE:before`` or ``TYPE:after``: the process ends itself with kill -9 right before or after it has
 recorded the first event of that type; a file in ``FOLDER`` remembers that this has happened, so it happens once.
@@ -9,7 +12,6 @@ recorded the first event of that type; a file in ``FOLDER`` remembers that this 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -17,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import uvloop
+from engines.noop import NoopEngine
 from engines.scripted import ScriptedEngine
 
 from domain.ports import Commit
@@ -67,11 +71,14 @@ class Deadly:
 async def main(data: str, folder: str, lease_seconds: str, kill: str = "") -> None:
     """Works until it is killed."""
     settings = Settings.load(data=Path(data), lease_seconds=float(lease_seconds), log_level="warning")
-    async with open_everything(settings, role="worker", projecting=True, jobs=True) as opened:
-        for engine in engines_in(Path(folder)):
-            opened.studio.engines.add(engine)
+    async with open_everything(settings, role="worker", projecting=folder != "=", jobs=True) as opened:
         assert opened.worker is not None
-        opened.worker.pace = PACE
+        if folder in ("-", "="):
+            opened.studio.engines.add(NoopEngine())
+        else:
+            opened.worker.pace = PACE
+            for engine in engines_in(Path(folder)):
+                opened.studio.engines.add(engine)
         if kill:
             opened.studio.dispatcher.log = Deadly(opened.studio.log, Path(folder), kill)
         print("ready", flush=True)
@@ -80,4 +87,4 @@ async def main(data: str, folder: str, lease_seconds: str, kill: str = "") -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    uvloop.run(main(*sys.argv[1:]))
