@@ -16,7 +16,19 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from tests.bench import doors, exporting, job_history, logs, merging, models, playing, playtest, stories
+from tests.bench import (
+    doors,
+    exporting,
+    generation,
+    job_history,
+    logs,
+    merging,
+    models,
+    playing,
+    playtest,
+    signing,
+    stories,
+)
 from tests.bench.figures import Figure, as_json, milliseconds, table
 from tests.bench.peers import fsync_probe
 
@@ -33,6 +45,8 @@ FIGURES: dict[str, Callable[[Path, bool], Iterable[Figure]]] = {
     "play": playing.playing_figures,
     "playtest": playtest.playtest_figures,
     "export": exporting.export_figures,
+    "jobs": generation.job_figures,
+    "signing": signing.signing_figures,
     "job_history": job_history.history_figures,
 }
 """Name of a group -> what measures it, given a scratch folder and whether to be quick."""
