@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_the_first_five_minutes_of_the_readme(server: RunningServer) -> None:
         assert told.returncode == 0, f"{line}\n{told.stdout}{told.stderr}"
 
 
-def test_the_story_of_the_readme_is_played_tested_merged_and_shipped(tmp_path: Path) -> None:
+def test_the_sample_project_of_the_readme_is_played_tested_merged_shipped_and_generated_for(tmp_path: Path) -> None:
     data = tmp_path / "demo"
     made = comfyvn("demo", "--once", data=data)
     assert made.returncode == 0, made.stdout + made.stderr
@@ -75,3 +76,8 @@ def test_the_story_of_the_readme_is_played_tested_merged_and_shipped(tmp_path: P
     assert "Would merge the-dry-can into main" in told["worldline merge"]
     assert (tmp_path / "coverage.html").read_text().startswith("<!doctype html>")
     assert "label start" in (tmp_path / "game/game/script.rpy").read_text()
+    for line in block("bash", "comfyvn presets").splitlines():
+        words = [word for word in shlex.split(line, comments=True)[1:] if word not in ("--data", "data/demo")]
+        done = comfyvn(*words, data=data, cwd=tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert "Nothing was asked for" in done.stdout
