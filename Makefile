@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= data
+WORKERS ?= 4
 SEED ?= 1
 STORIES ?= 200
 
@@ -28,8 +29,8 @@ demo: $(STAMP) ## Start the backend with a sample project, show the whole loop, 
 serve: $(STAMP) ## Start the backend on the data folder (DATA=…)
 	$(BIN)/comfyvn serve --data $(DATA)
 
-test: $(STAMP) ## The whole test suite, on real servers
-	$(BIN)/python -m pytest
+test: $(STAMP) ## The whole test suite, on real servers (a file at a time on each of WORKERS processes)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test-renpy: $(STAMP) ## Exported games against the real Ren'Py (SEED=1 STORIES=200)
 	$(BIN)/python -m tests.renpy --seed $(SEED) --stories $(STORIES)
