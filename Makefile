@@ -9,7 +9,7 @@ SEED ?= 1
 STORIES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-renpy check bench lock clean
+.PHONY: help setup demo serve test test-job-kills test-renpy check bench lock clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ serve: $(STAMP) ## Start the backend on the data folder (DATA=…)
 
 test: $(STAMP) ## The whole test suite, on real servers (a file at a time on each of WORKERS processes)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+test-job-kills: $(STAMP) ## Workers, API and log are killed between the events of jobs
+	COMFYVN_TEST_JOB_KILLS=1 $(BIN)/python -m pytest tests/simulation/test_job_kill.py
 
 test-renpy: $(STAMP) ## Exported games against the real Ren'Py (SEED=1 STORIES=200)
 	$(BIN)/python -m tests.renpy --seed $(SEED) --stories $(STORIES)

@@ -35,6 +35,11 @@ from services.generation.requesting import requested
 from services.settings import Settings
 from services.studio import Asker, Studio
 
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("COMFYVN_TEST_JOB_KILLS"),
+    reason="a long proof of its own, which needs a quiet machine: `make test-job-kills` runs it",
+)
+
 PROJECT = "demo"
 ASKER = Asker("author")
 GRANTED = 100_000
@@ -102,7 +107,7 @@ def ended(job: Any) -> bool:
     return isinstance(job, Closed) or (job.attempt is not None and job.attempt.situation == "doubted")
 
 
-async def settled(studio: Studio, ids: list[str], seconds: float = 60) -> dict[str, Any]:
+async def settled(studio: Studio, ids: list[str], seconds: float = 180) -> dict[str, Any]:
     """Every job, when none of them goes on by itself."""
     deadline = time.monotonic() + seconds
     while True:
