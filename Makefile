@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= data
-WORKERS ?= 4
+WORKERS ?= 3
 SEED ?= 1
 STORIES ?= 200
 

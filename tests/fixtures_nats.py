@@ -127,7 +127,7 @@ jetstream {{ store_dir: "{home}/store", sync_interval: always }}
             await connection.close()
 
     async def _whole(self) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         probe = {"name": "PROBE", "subjects": ["probe"], "num_replicas": 3, "storage": "memory"}
         while True:
             with contextlib.suppress(Unavailable):
