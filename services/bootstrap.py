@@ -227,7 +227,9 @@ async def open_everything(
         if role == "server":
             await asyncio.to_thread(_make_read_models, models)
         alone = reached.attached_to is None or role == "worker"
+        # Reached before the loops' ending is promised: the connections must outlive the loops that use them.
         runner = await reach_runner(studio, reached, stack) if processes and alone else None
+        opened.worker = await reach_worker(studio, reached, stack) if jobs else None
         stack.push_async_callback(opened.background.close)
         if projecting and alone:
             opened.projector = Projector(reached.log, models, REGISTRY)
@@ -236,8 +238,7 @@ async def open_everything(
             opened.background.start("audit", opened.audit())
         if runner is not None:
             opened.background.start("processes", runner.run())
-        if jobs:
-            opened.worker = await reach_worker(studio, reached, stack)
+        if opened.worker is not None:
             opened.background.start("jobs", opened.worker.run())
         yield opened
 

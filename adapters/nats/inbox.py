@@ -96,8 +96,10 @@ class JetStreamInbox:
         if not self._ready:
             self._arrived.clear()
             await self._pull(count, seconds)
+            # Not wait_for: before Python 3.12 it forgets a cancellation that meets a message.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), seconds + SLACK_SECONDS)
+                async with asyncio.timeout(seconds + SLACK_SECONDS):
+                    await self._arrived.wait()
         found: list[Delivery] = []
         while self._ready and len(found) < count:
             found.append(JetStreamDelivery(self, self._ready.popleft()))
