@@ -33,11 +33,12 @@ class Kept(Value):
 
 
 class Consent(Kept):
-    """Whoever asked has confirmed that the people shown have agreed."""
+    """Whoever asked has confirmed that the people shown have agreed. ``assets`` are those in which they are shown."""
 
     by: str
     given_at: str
     statement: Text
+    assets: tuple[Token, ...] = ()
 
 
 class Request(Kept):

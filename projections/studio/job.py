@@ -76,10 +76,11 @@ def _requested(request: Request, job_id: str) -> dict[str, Any]:
         "preset_digest": request.preset_digest, "name": request.name, "owner": request.owner,
         "account": request.account, "quality": request.quality, "seed": request.seed, "priority": request.priority,
         "deadline": request.deadline, "inputs": request.inputs,
-        "consent": request.consent and request.consent.model_dump(mode="json"), "retry_of": request.retry_of,
-        "root": request.root, "steps": [], "step_count": 0, "held": 0, "cost": None, "step": "", "attempt": None,
-        "engine": "", "external_id": None, "fraction": None, "doing": "", "retry_at": None, "worker": "",
-        "fault": None, "outputs": {}, "searched": words[:SEARCHED_LIMIT], "finished_at": None,
+        "consent": request.consent and request.consent.model_dump(mode="json", exclude_defaults=True),
+        "retry_of": request.retry_of, "root": request.root, "steps": [], "step_count": 0, "held": 0, "cost": None,
+        "step": "", "attempt": None, "engine": "", "external_id": None, "fraction": None, "doing": "",
+        "retry_at": None, "worker": "", "fault": None, "outputs": {}, "searched": words[:SEARCHED_LIMIT],
+        "finished_at": None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Lineage: what an asset was made from, all the way back, and what was made from it, all the way on."""
+"""Lineage: what an asset was made from, all the way back, what was made from it, all the way on, and its faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pydantic import Field
 from domain.studio.asset import CATEGORY, AssetDescribed, AssetRegistered
 from domain.studio.asset_values import Uid
 from domain.studio.generated import generation_of, parents_of
-from domain.tables import Change, Drop, Put, Reader, Table, Where
+from domain.studio.job import CATEGORY as JOB
+from domain.studio.job import JobRequested
+from domain.tables import Add, Change, Drop, Put, Reader, Table, Where
 from projections.declaration import Happened, Projection
 from projections.reading import Query, View
 from projections.studio.asset import ASSETS, asset_row
@@ -26,6 +28,8 @@ EDGES = Table(
     key=("project", "uid", "parent"),
     indexes=(("project", "parent", "uid"),),
 )
+
+LIKENESSES = Table(name="likenesses", columns={"project": "text", "uid": "text", "jobs": "int"}, key=("project", "uid"))
 
 CREDENTIALS: Final = "credentials"
 """The table of how each asset is signed."""
@@ -45,6 +49,37 @@ def apply(happened: Happened) -> Iterable[Change]:
             "project": project, "uid": event.uid, "parent": parent, "place": place,
             "role": roles.get(parent, "component"),
         })
+
+
+def apply_likeness(happened: Happened) -> Iterable[Change]:
+    """One row per asset of which somebody has said that it shows a person who agreed to be shown."""
+    event = happened.event
+    if isinstance(event, JobRequested) and event.request.consent is not None:
+        project = happened.recorded.stream.project
+        for uid in dict.fromkeys(event.request.consent.assets):
+            yield Add(LIKENESSES.name, {"project": project, "uid": uid}, {"jobs": 1}, {})
+
+
+class FindLikenesses(Query):
+    """Assets in which a person is known to be shown, or that were made from such."""
+
+    uids: tuple[Uid, ...] = Field(max_length=200)
+
+
+def find_likenesses(reader: Reader, query: FindLikenesses) -> dict[str, str]:
+    """Those of the assets in which somebody's likeness is -> the asset in which it was shown first."""
+    own = Where("project", "=", query.project)
+    found: dict[str, str] = {}
+    for uid in query.uids:
+        edges = reader.walk(EDGES.name, "uid", "parent", [uid], own, limit=EDGES_LIMIT + 1)
+        line = list(dict.fromkeys((uid, *(str(parent) for _, parent in edges))))
+        for start in range(0, len(line), CHUNK):
+            part = line[start : start + CHUNK]
+            (shown,) = reader.columns(LIKENESSES.name, ("uid",), own, Where("uid", "in", part), limit=CHUNK)
+            if shown:
+                found[uid] = next(one for one in part if one in set(shown))
+                break
+    return found
 
 
 class ShowLineage(Query):
@@ -134,7 +169,15 @@ PROJECTIONS = (
         name="lineage", version=1, tables=(EDGES,), apply=apply, categories=frozenset({CATEGORY}),
         about="Which asset was made from which.",
     ),
+    Projection(
+        name="likenesses", version=1, tables=(LIKENESSES,), apply=apply_likeness, categories=frozenset({JOB}),
+        about="In which assets a person is shown who agreed to it.",
+    ),
 )
+
+LIKENESS = View("FindLikenesses", "", FindLikenesses, find_likenesses, ("lineage", "likenesses"), "asset:read")
+"""Asked by whoever plans work, and by no door."""
+
 
 VIEWS = (
     View("ShowLineage", "/api/assets/{uid}/lineage", ShowLineage, show_lineage, ("assets", "lineage", "credentials"),

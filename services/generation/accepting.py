@@ -5,6 +5,7 @@ A wish that comes again under the same key is answered with the job that it led 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -25,7 +26,11 @@ from services.generation.requesting import new_job_id, requested
 from services.generation.wishes import Wish
 from services.studio import Asker, Studio
 
-_FUNDS: Final = frozenset({"insufficient_credits", "unknown_account", "account_missing"})
+_FUNDS: Final = {
+    "insufficient_credits": "INSUFFICIENT_FUNDS", "unknown_account": "INSUFFICIENT_FUNDS",
+    "account_missing": "INSUFFICIENT_FUNDS", "budget_exceeded": "BUDGET_EXCEEDED",
+}
+"""What a ledger or a budget says, and the fault that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +75,19 @@ async def foreseen(
     plain = Asker(asker.actor)
     found = await _policy(studio, project, plan, plain, action, wish.nsfw_acknowledged, dry_run=True)
     lacking: dict[str, Any] | None = None
+    stands: Mapping[str, Any] = {}
     try:
-        await requested(studio, plain, plan.request, plan.steps, project=project, dry_run=True)
+        stands = (await requested(studio, plain, plan.request, plan.steps, project=project, dry_run=True)).told
     except ComfyVNError as error:
-        lacking = {"error": "INSUFFICIENT_FUNDS" if error.code in _FUNDS else error.code, "message": error.message,
+        lacking = {"error": _FUNDS.get(error.code, error.code), "message": error.message,
                    "remediation": [one._asdict() for one in error.remediation]}
     return {
         "ok": True, "dry_run": True, "project": project, "plan": told(plan),
         "policy": {"allow": found is None, "error": found and {
             "error": found.code, "message": found.message, "remediation": [one._asdict() for one in found.remediation],
         }},
-        "funds": {"ok": lacking is None, "problem": lacking},
+        "funds": {"ok": lacking is None, "problem": lacking, "budgets": stands.get("budgets", []),
+                  "warnings": stands.get("warnings", [])},
     }
 
 
@@ -129,9 +136,8 @@ async def _asked(
     except ComfyVNError as error:
         if error.code not in _FUNDS:
             raise
-        more = error.remediation[0] if error.remediation else None
         detail = {**error.detail, "account": plan.request.account, "held": plan.held}
-        raise raised(fault("INSUFFICIENT_FUNDS", error.message, **detail), more=more) from error
+        raise raised(fault(_FUNDS[error.code], error.message, **detail), more=error.remediation) from error
     job = await job_state(studio, project, job_id)
     assert not isinstance(job, Unrequested), "the job was recorded"
     return Accepted(job_id, job, receipt, plan)
@@ -169,12 +175,8 @@ def _things(plan: Plan) -> list[Thing]:
     # Connecting a remote engine with one's own key is the consent to use it.
     away = {"remote": True, "consent": True}
     things = [Thing(kind="engine", id=one, facts=away if one in plan.remote else {"remote": False}) for one in engines]
-    imitated = {
-        uid for name in plan.imitates
-        for value in [plan.request.inputs.get(name)] for uid in (value if isinstance(value, list) else [value])
-    }
     for uid, asset in sorted(plan.assets.items()):
-        things.append(Thing(kind="asset", id=uid, facts=_facts(asset, uid in imitated, plan)))
+        things.append(Thing(kind="asset", id=uid, facts=_facts(asset, uid in plan.faces, plan)))
     return things
 
 

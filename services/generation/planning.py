@@ -5,13 +5,13 @@ Planning asks engines how they stand and records nothing. Accepting a plan is ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from secrets import randbelow
 from typing import Any
 
-from domain.errors import Remedy
+from domain.errors import ComfyVNError, Remedy
 from domain.ids import UNBRANCHED, token
 from domain.ports import Stream
 from domain.studio.asset import Registered
@@ -26,6 +26,7 @@ from services.generation.engines import Engines
 from services.generation.estimating import estimated
 from services.generation.faults import raised
 from services.generation.library import Found, find_preset
+from services.generation.likeness import faces
 from services.generation.materials import assets_of, character_of, newest
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
 from services.studio import Studio
@@ -36,7 +37,8 @@ LOOK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be asked for. ``held`` is the most that it may cost, in microcredits."""
+    """What would be asked for. ``held`` is the most that it may cost, in microcredits; ``imitates`` names the inputs
+    that show a person, ``faces`` the assets in which one is."""
 
     request: Request
     steps: tuple[Step, ...]
@@ -46,6 +48,7 @@ class Plan:
     assets: Mapping[str, Registered]
     remote: tuple[str, ...]
     imitates: tuple[str, ...]
+    faces: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -113,8 +116,7 @@ async def _planned(
     shown = [name for name, one in preset.inputs.items() if one.shows_person and given.get(name)]
     consent = line.consent or _consent(wish, owner, studio.clock())
     if (shown or preset.requires_consent) and consent is None:
-        raise raised(fault("CONSENT_MISSING", f"{preset.name} uses a person's likeness, and nobody has said that the "
-                           "person agreed.", fields=shown))
+        raise _no_consent(preset, shown, "")
     assets, wrong = await assets_of(studio.dispatcher, project, preset, given)
     character, more = await character_of(studio.dispatcher, project, wish.worldline, preset, given)
     if wrong or more:
@@ -125,17 +127,34 @@ async def _planned(
     able = await _able(studio.engines, preset)
     sketch = outline(preset, drawn, able)
     _can(sketch, able, preset, drawn)
+    faced = await faces(studio, project, preset, given, sketch.steps, agreed=consent is not None)
+    if faced and consent is None:
+        raise _no_consent(preset, _naming(preset, given, faced), next(iter(faced.values())))
     steps, held = await estimated(studio.engines, sketch.steps, assets, wish.spend_limit)
     request = Request(
         preset=preset.id, preset_digest=found.digest, name=wish.name or preset.name, inputs=given, quality=level,
         seed=seed, owner=owner, account=(wish.account or ACCOUNT) if held else None, priority=wish.priority,
-        deadline=_deadline(studio.clock(), wish.deadline_seconds), consent=consent if shown else None,
+        deadline=_deadline(studio.clock(), wish.deadline_seconds),
+        consent=consent.model_copy(update={"assets": tuple(sorted(faced))}) if consent and (shown or faced) else None,
         retry_of=line.retry_of, root=line.root or job_id,
     )
     if character and character.get("loras") is None and line.retry_of is None:
         notes = [*notes, f"{character['name']} has no LoRA that engines know by name; words alone describe them."]
     remote = tuple(sorted({one.engine for one in sketch.steps if one.remote}))
-    return Plan(request, steps, held, preset, sketch.left_out, assets, remote, tuple(shown), tuple(notes))
+    imitates = tuple(dict.fromkeys([*shown, *_naming(preset, given, faced)]))
+    return Plan(request, steps, held, preset, sketch.left_out, assets, remote, imitates, tuple(sorted(faced)),
+                tuple(notes))
+
+
+def _no_consent(preset: Preset, fields: Sequence[str], why: str) -> ComfyVNError:
+    said = f"{preset.name} uses a person's likeness, and nobody has said that the person agreed"
+    return raised(fault("CONSENT_MISSING", f"{said}{': ' + why if why else ''}.", fields=list(fields)))
+
+
+def _naming(preset: Preset, given: Mapping[str, Any], faced: Mapping[str, str]) -> list[str]:
+    """The inputs that name one of these assets."""
+    return [name for name in preset.inputs if (value := given.get(name)) is not None
+            and not faced.keys().isdisjoint(value if isinstance(value, list) else [str(value)])]
 
 
 def _check(preset: Preset, wish: Wish) -> None:
@@ -240,5 +259,4 @@ def _wish_of(
 
 
 def _with_request(plan: Plan, request: Request) -> Plan:
-    return Plan(request, plan.steps, plan.held, plan.preset, plan.left_out, plan.assets, plan.remote, plan.imitates,
-                plan.notes)
+    return replace(plan, request=request)
