@@ -92,7 +92,8 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await process.wait()
             except TimeoutError:
                 log.warning("child_killed", child=self.status.name, pid=process.pid)
                 with contextlib.suppress(ProcessLookupError):

@@ -107,13 +107,27 @@ class Connection(Client):
             return
         self._doubting = True
         try:
-            await self.rtt(timeout=seconds)  # type: ignore[arg-type]  # any number of seconds will do
-        except (TimeoutError, nats.errors.Error):
+            answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            # Not rtt(): before Python 3.12 its wait_for forgets a cancellation that meets the answer.
+            async with asyncio.timeout(seconds):
+                await self._send_ping(answered)
+                await answered
+        except (TimeoutError, nats.errors.Error, OSError):
             await self.force_reconnect()
         finally:
             self._doubting = False
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    async def _process_pong(self) -> None:
+        # As nats-py's, but for who asked and has gone meanwhile: there the answer to them ends the reading for good,
+        # and the connection stands there deaf until its own pings are overdue.
+        if self._pongs:
+            asked = self._pongs.pop(0)
+            if not asked.done():
+                asked.set_result(True)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
 
     async def _conversation(
         self, asked: _Asked, messages: Sequence[tuple[str, bytes, bytes]], seconds: float
@@ -227,8 +241,10 @@ class _Cutter(Parser):
     async def parse(self, data: bytes = b"") -> None:
         try:
             await self._cut(data)
-        except (ValueError, IndexError) as error:
-            raise ProtocolError(str(error)) from error  # nats-py reconnects on this, and only on this
+        except (ProtocolError, OSError):
+            raise
+        except Exception as error:  # nats-py would stop reading and tell nobody; on this one it reconnects
+            raise ProtocolError(str(error)) from error
 
     async def _cut(self, data: bytes) -> None:
         self._rest.append(data)
