@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from commands.declaration import Command
-from commands.studio.job import (
+from commands.studio.job import CancelJob, RequestJob, ResolveAttempt
+from commands.studio.job_work import (
     AcceptAttempt,
-    CancelJob,
     CompleteJob,
     DoubtAttempt,
     FailAttempt,
     FailJob,
     FinishStep,
     ReportProgress,
-    RequestJob,
-    ResolveAttempt,
     StartAttempt,
     StopJob,
     StoreArtifact,

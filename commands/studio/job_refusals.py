@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from domain.errors import NotFound, Refused, Remedy
 from domain.studio.job import Closed, Open, Unrequested
+from domain.studio.job_values import Attempt
+
+State = Unrequested | Open | Closed
 
 
-def opened(state: Unrequested | Open | Closed, job_id: str) -> Open:
+def opened(state: State, job_id: str) -> Open:
     """The job, when it is not over; raises ``NotFound`` and ``Refused``."""
     match state:
         case Unrequested():
@@ -25,6 +28,22 @@ def opened(state: Unrequested | Open | Closed, job_id: str) -> Open:
             )
         case Open():
             return state
+
+
+def running(state: State, job_id: str, attempt: str) -> Attempt:
+    """That attempt, while it is the one that is under way; raises like ``opened``, and ``Refused``."""
+    job = opened(state, job_id)
+    if job.attempt is None or job.attempt.id != attempt or job.attempt.situation == "waiting":
+        raise attempt_over(job_id, attempt, job.attempt.id if job.attempt else None)
+    return job.attempt
+
+
+def at_rest(state: State, job_id: str) -> Open:
+    """The job, while nothing of it is under way; raises like ``opened``, and ``Refused``."""
+    job = opened(state, job_id)
+    if job.attempt is not None and job.attempt.situation != "waiting":
+        raise unfinished(job_id, f"attempt {job.attempt.id} is {job.attempt.situation}")
+    return job
 
 
 def duplicate_job(job_id: str) -> Refused:

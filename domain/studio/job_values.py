@@ -22,6 +22,7 @@ JsonObject = dict[str, JsonValue]
 Outputs = dict[str, tuple[str, ...]]
 """Name of an output -> ids of the assets that it is."""
 
+AttemptId = Annotated[str, Field(min_length=1, max_length=64)]
 Text = Annotated[str, Field(max_length=2000)]
 Microcredits = Annotated[int, Field(ge=0)]
 

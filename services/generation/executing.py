@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from commands.studio.job import (
+from commands.studio.job_work import (
     AcceptAttempt,
     ClearJob,
     CompleteJob,

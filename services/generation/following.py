@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from commands.declaration import Command
-from commands.studio.job import CompleteJob, FinishStep, ReportProgress, StoreArtifact
+from commands.studio.job_work import CompleteJob, FinishStep, ReportProgress, StoreArtifact
 from domain.errors import ComfyVNError, Unavailable
 from domain.ports.engines import (
     Accepted,

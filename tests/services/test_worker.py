@@ -12,7 +12,8 @@ import pytest
 from engines.scripted import picture
 from working import ASKER, a_request, a_step, working
 
-from commands.studio.job import CancelJob, ReleaseJob, ResolveAttempt, TakeJob
+from commands.studio.job import CancelJob, ReleaseJob, ResolveAttempt
+from commands.studio.job_work import TakeJob
 from domain.errors import Refused
 from domain.ids import UNBRANCHED
 from domain.ports import Stream

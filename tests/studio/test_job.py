@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from working import a_request, a_step
 
 from commands.declaration import Command
-from commands.studio.job import (
+from commands.studio.job import CancelJob, PrioritiseJob, ReleaseJob, RequestJob, ResolveAttempt
+from commands.studio.job_work import (
     AcceptAttempt,
-    CancelJob,
     ClearJob,
     CompleteJob,
     DoubtAttempt,
@@ -24,11 +24,7 @@ from commands.studio.job import (
     FinishStep,
     LeaveJob,
     LoseAttempt,
-    PrioritiseJob,
-    ReleaseJob,
     ReportProgress,
-    RequestJob,
-    ResolveAttempt,
     StartAttempt,
     StopJob,
     StoreArtifact,

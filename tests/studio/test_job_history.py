@@ -34,7 +34,8 @@ from projected import Projected
 from adapters.memory.log import MemoryLog
 from commands.declaration import Command
 from commands.envelope import Asked
-from commands.studio.job import LeaveJob, PrioritiseJob, ReleaseJob
+from commands.studio.job import PrioritiseJob, ReleaseJob
+from commands.studio.job_work import LeaveJob
 from domain.errors import ComfyVNError, Invalid, NotFound
 from domain.ports import Recorded
 from domain.studio.fault import CODES
