@@ -1,3 +1,8 @@
 """Real servers for the tests, started once per run from the wheels."""
 
+import os
+
 pytest_plugins = ["fixtures_nats", "fixtures_postgres", "fixtures_studio"]
+
+# Hundreds of processes of ours are started by the tests: each compiles all of it anew where bytecode may not be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
