@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -19,13 +20,20 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from adapters.files.opening import opened
 from domain.errors import NotFound, Remedy, Unavailable
-from domain.ports import BlobInfo
+from domain.ports import BlobInfo, KeptBlob
 
 CHUNK: Final = 2**20
 """Largest piece that is held in memory while bytes move."""
 
 LEFTOVER_SECONDS: Final = 3600
 """A file under ``incoming`` that nobody has written to for this long belongs to a process that died."""
+
+
+REFRESH_SECONDS: Final = 3600
+"""An object that is stored again this long after the last time is written anew, so that its time says so."""
+
+LISTED: Final = 1000
+"""Blobs of one batch of a listing."""
 
 
 class StoredBlobs:
@@ -96,6 +104,45 @@ class StoredBlobs:
         with _speaking(), suppress(NotFoundError, FileNotFoundError):
             await obstore.delete_async(self._store(), key(digest))
 
+    async def everything(self) -> AsyncIterator[list[KeptBlob]]:
+        with _speaking():
+            listed = obstore.list(self._store(), "sha256/", chunk_size=LISTED)
+            async for batch in listed:
+                yield [
+                    KeptBlob(digest, one["size"], one["last_modified"].timestamp()) for one in batch
+                    if is_digest(digest := one["path"].removeprefix("sha256/").replace("/", ""))
+                    and one["path"] == key(digest)
+                ]
+
+    async def discard(self, digest: str, stored_before: float) -> bool:
+        if not is_digest(digest):
+            return False
+        with _speaking():
+            if self._folder is not None:
+                return await asyncio.to_thread(self._discard, self._folder, digest, stored_before)
+            try:
+                found = await obstore.head_async(self._store(), key(digest))
+            except (NotFoundError, FileNotFoundError):
+                return False
+            # An object store has no lock: who stores the same bytes in this very moment may find them gone. That is
+            # seen when they are registered, which is refused then.
+            if found["last_modified"].timestamp() >= stored_before:
+                return False
+            with suppress(NotFoundError, FileNotFoundError):
+                await obstore.delete_async(self._store(), key(digest))
+            return True
+
+    def _discard(self, folder: Path, digest: str, stored_before: float) -> bool:
+        place = folder / key(digest)
+        try:
+            with _locked(folder, fcntl.LOCK_EX):  # nobody stores anything meanwhile
+                if place.stat().st_mtime >= stored_before:
+                    return False
+                place.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     # --- writing ----------------------------------------------------------------------------------------------
 
     def _put(self, source: Callable[[], IO[bytes] | _Held]) -> BlobInfo:
@@ -120,16 +167,20 @@ class StoredBlobs:
         assert self._folder is not None
         place = self._folder / key(info.digest)
         made = _make_folders(place.parent)
-        # A blob of another length is what a damaged disk left of it: the good bytes take its place.
-        if not place.exists() or place.stat().st_size != info.size:
-            written.replace(place)
+        with _locked(self._folder, fcntl.LOCK_SH):
+            # A blob of another length is what a damaged disk left of it: the good bytes take its place.
+            if not place.exists() or place.stat().st_size != info.size:
+                written.replace(place)
+            else:
+                os.utime(place)  # whoever collects what nobody names sees that somebody is about to
         # Also for bytes that stood there already: whoever put them may not have synced the folder yet.
         for folder in (place.parent, *made):
             _sync_folder(folder)
 
     async def _send(self, digest: str, size: int, data: bytes | Path) -> None:
         try:
-            if (await obstore.head_async(self._store(), key(digest)))["size"] == size:
+            found = await obstore.head_async(self._store(), key(digest))
+            if found["size"] == size and found["last_modified"].timestamp() > time.time() - REFRESH_SECONDS:
                 return
         except (NotFoundError, FileNotFoundError):
             pass
@@ -231,6 +282,17 @@ def _old(incoming: Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             if one.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
                 yield one
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Holds the store's lock: shared by all who place blobs, alone for whoever takes one away."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

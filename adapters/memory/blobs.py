@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 
 from adapters.files.opening import opened
 from domain.errors import NotFound, Remedy
-from domain.ports import BlobInfo
+from domain.ports import BlobInfo, KeptBlob
 
 CHUNK = 2**20
 
@@ -18,6 +19,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
+        self._stored_at: dict[str, float] = {}
 
     async def put_file(self, path: str) -> BlobInfo:
         return await self.put(await asyncio.to_thread(_read, path))
@@ -25,6 +27,7 @@ class MemoryBlobs:
     async def put(self, data: bytes) -> BlobInfo:
         digest = hashlib.sha256(data).hexdigest()
         self.kept[digest] = bytes(data)
+        self._stored_at[digest] = time.time()
         return BlobInfo(digest, len(data))
 
     async def head(self, digest: str) -> BlobInfo | None:
@@ -48,6 +51,15 @@ class MemoryBlobs:
 
     async def delete(self, digest: str) -> None:
         self.kept.pop(digest, None)
+
+    async def everything(self) -> AsyncIterator[list[KeptBlob]]:
+        yield [KeptBlob(digest, len(data), self._stored_at[digest]) for digest, data in self.kept.items()]
+
+    async def discard(self, digest: str, stored_before: float) -> bool:
+        if digest not in self.kept or self._stored_at[digest] >= stored_before:
+            return False
+        del self.kept[digest]
+        return True
 
 
 def _read(path: str) -> bytes:

@@ -1,6 +1,6 @@
 """What the core needs from the outside world, as protocols; adapters implement them, one test suite holds them all."""
 
-from domain.ports.blobs import BlobInfo, Blobs
+from domain.ports.blobs import BlobInfo, Blobs, KeptBlob
 from domain.ports.chain import Chain
 from domain.ports.events import Commit, Conflict, Log, Proposed, Recorded, Stream
 from domain.ports.inboxes import Delivery, Inbox, Inboxes, InboxStatus, Parked
@@ -18,6 +18,7 @@ __all__ = [
     "Inbox",
     "InboxStatus",
     "Inboxes",
+    "KeptBlob",
     "Log",
     "Overtaken",
     "Parked",

@@ -13,6 +13,15 @@ class BlobInfo(NamedTuple):
     size: int
 
 
+class KeptBlob(NamedTuple):
+    """A stored blob as a listing tells it; ``stored_at`` is when it was stored last, also when it was there already
+    (seconds since the epoch)."""
+
+    digest: str
+    size: int
+    stored_at: float
+
+
 class Blobs(Protocol):
     """Bytes by their content: the same bytes are kept once."""
 
@@ -38,4 +47,12 @@ class Blobs(Protocol):
 
     async def delete(self, digest: str) -> None:
         """Forgets a blob; forgetting what is not there is harmless."""
+        ...
+
+    def everything(self) -> AsyncIterator[list[KeptBlob]]:
+        """Every stored blob, in batches and in no order."""
+        ...
+
+    async def discard(self, digest: str, stored_before: float) -> bool:
+        """Forgets a blob unless somebody has stored it again since that moment; whether it was forgotten."""
         ...

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from domain.ports import BlobInfo, Blobs
 
 DATA = bytes(range(256)) * 9000  # more than two chunks
 DIGEST = hashlib.sha256(DATA).hexdigest()
+SHORT = hashlib.sha256(DATA[:99]).hexdigest()
 KINDS = ("memory", "folder", "object store")
 
 
@@ -222,3 +225,75 @@ def test_an_address_that_nothing_stands_behind_is_unavailable() -> None:
     blobs = StoredBlobs("nowhere://bucket")
     with pytest.raises(Unavailable):
         asyncio.run(blobs.put(DATA))
+
+
+# --- what is there, and taking it away ---------------------------------------------------------------------------
+
+
+def test_everything_that_is_stored_is_listed(blobs: Blobs) -> None:
+    async def scenario() -> None:
+        began = time.time()
+        assert [one async for batch in blobs.everything() for one in batch] == []
+        infos = {await blobs.put(b"%d" % number) for number in range(7)}
+        listed = [one async for batch in blobs.everything() for one in batch]
+        assert {BlobInfo(one.digest, one.size) for one in listed} == infos
+        assert len(listed) == 7
+        assert all(began - 2 < one.stored_at < time.time() + 2 for one in listed)
+
+    asyncio.run(scenario())
+
+
+def test_a_blob_is_discarded_unless_it_was_stored_since(blobs: Blobs) -> None:
+    async def scenario() -> None:
+        await blobs.put(DATA)
+        assert not await blobs.discard(DIGEST, time.time() - 60)
+        assert await blobs.head(DIGEST) is not None
+        assert await blobs.discard(DIGEST, time.time() + 60)
+        assert await blobs.head(DIGEST) is None
+        assert not await blobs.discard(DIGEST, time.time() + 60)
+        assert not await blobs.discard("../../etc/passwd", time.time() + 60)
+
+    asyncio.run(scenario())
+
+
+def test_bytes_that_are_stored_again_are_fresh_again(tmp_path: Path) -> None:
+    blobs = StoredBlobs(str(tmp_path))
+    asyncio.run(blobs.put(DATA))
+    old = time.time() - 10**6
+    os.utime(tmp_path / key(DIGEST), (old, old))
+    asyncio.run(blobs.put(DATA))
+    assert not asyncio.run(blobs.discard(DIGEST, time.time() - 60))
+    assert asyncio.run(blobs.get(DIGEST)) == DATA
+
+
+def test_files_that_are_no_blobs_are_not_listed(tmp_path: Path) -> None:
+    blobs = StoredBlobs(str(tmp_path))
+    asyncio.run(blobs.put(DATA))
+    for strange in ("sha256/readme.txt", "sha256/ab/short", f"sha256/{DIGEST}", "incoming/blob-x"):
+        (tmp_path / strange).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / strange).write_bytes(b"x")
+
+    async def listed() -> list[str]:
+        return [one.digest async for batch in blobs.everything() for one in batch]
+
+    assert asyncio.run(listed()) == [DIGEST]
+
+
+def test_who_stores_and_who_discards_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Whoever was told that bytes are stored finds them, however eagerly others discard what is old."""
+    place = tmp_path / key(SHORT)
+
+    def stored() -> None:
+        for _ in range(60):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(place, (1, 1))
+            asyncio.run(StoredBlobs(str(tmp_path)).put(DATA[:99]))
+            assert place.exists()
+
+    def discarded() -> None:
+        for _ in range(400):
+            asyncio.run(StoredBlobs(str(tmp_path)).discard(SHORT, time.time() - 60))
+
+    with ThreadPoolExecutor(4) as threads:
+        for one in [threads.submit(stored), threads.submit(discarded), threads.submit(discarded)]:
+            one.result()
