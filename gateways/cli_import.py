@@ -1,21 +1,37 @@
-"""`comfyvn import`: folders of files, character cards and chats."""
+"""`comfyvn import`: folders of files, character cards, chats and workflows."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from domain.ids import MAIN, checked
-from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, progress, run, settings_of
+from domain.ports.engines import Operation
+from gateways.cli_console import (
+    Actor,
+    AsJson,
+    Data,
+    ExitCode,
+    Project,
+    emit,
+    err,
+    out,
+    progress,
+    run,
+    settings_of,
+    usage,
+)
 from services.bootstrap import open_everything
+from services.generation.taking import Taken, take_workflow_file
 from services.importing_assets import ImportReport, import_folder
 from services.intake.importing import Imported, import_card, import_chat
 from services.studio import Asker
 
-app = typer.Typer(no_args_is_help=True, help="Take in folders of files, character cards and chats.")
+app = typer.Typer(no_args_is_help=True, help="Take in folders of files, character cards, chats and workflows.")
 
 Worldline = Annotated[str, typer.Option("--worldline", "-w", help="Worldline.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Change what exists and is another.")]
@@ -118,6 +134,83 @@ def chat(
         _tell(told, dry_run, as_json)
 
     run(work, as_json=as_json)
+
+
+@app.command()
+def workflow(
+    file: Annotated[Path, typer.Argument(help="A workflow of ComfyUI (JSON), or a PNG that one made.")],
+    project: Project = "default",
+    id: Annotated[str | None, typer.Option("--id", help="Id of the preset; else from the file's name.",
+                                           show_default=False)] = None,
+    title: Annotated[str | None, typer.Option(help="What people call it; else the file's name.",
+                                              show_default=False)] = None,
+    operation: Annotated[str | None, typer.Option(help="What it does, where that is guessed wrongly: text_to_image, …",
+                                                  show_default=False)] = None,
+    expose: Annotated[list[str] | None, typer.Option(
+        metavar="NAME=NODE.INPUT", help="One more setting that can be given; several times for several.")] = None,
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    actor: Actor = "console",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a workflow of ComfyUI as a preset. Its prompts, seed, sizes, models and files become inputs.
+
+    comfyvn import workflow portrait_api.json --expose clip_skip=12.stop_at_clip_layer
+
+    What “Export (API)” writes is read as it is; what the editor saves needs a running ComfyUI. `comfyvn generate` with
+    the id runs it.
+    """
+
+    async def work() -> None:
+        checked("project", project)
+        if operation is not None and operation not in get_args(Operation):
+            usage(f"{operation[:60]!r} is no operation.", f"They are {', '.join(get_args(Operation))}.")
+        async with open_everything(settings_of(data), projecting=False) as opened:
+            told = await take_workflow_file(
+                opened.studio, file, Asker(actor), project=project, id_=id, title=title,
+                operation=cast("Operation | None", operation), expose=_exposed(expose or []), replace=replace,
+                dry_run=dry_run,
+            )
+            await opened.audited_everything()
+        _tell_workflow(told, dry_run, as_json)
+
+    run(work, as_json=as_json)
+
+
+def _exposed(given: list[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, equals, where = one.partition("=")
+        if not equals or "." not in where:
+            usage(f"{one[:80]!r} names no setting.", "Write NAME=NODE.INPUT, such as clip_skip=12.stop_at_clip_layer.")
+        found[name] = where
+    return found
+
+
+def _tell_workflow(told: Taken, dry_run: bool, as_json: bool) -> None:
+    flow = told.workflow
+    if as_json:
+        emit({"ok": True, "id": flow.id, "name": flow.name, "operation": flow.operation, "makes": flow.makes,
+              "preset": told.preset, "notes": list(flow.notes), "missing": list(flow.missing),
+              "changed": told.changed, "position": told.receipt.position, "dry_run": dry_run})
+        return
+    verb = "would be taken in" if dry_run else "is taken in" if told.changed else "was there already"
+    out().print(f"[bold]{escape(flow.id)}[/] {verb}: {flow.operation.replace('_', ' ')}, makes {flow.makes}.")
+    table = Table(box=None, pad_edge=False)
+    for name in ("input", "type", "", "where it goes", "now"):
+        table.add_column(name, overflow="fold")
+    for name, one in told.preset["inputs"].items():
+        now = str(one.get("default", ""))
+        table.add_row(name, one["type"], "needed" if one.get("required") else "", escape(one["description"]),
+                      escape(now if len(now) <= 60 else now[:59] + "…"))
+    out().print(table)
+    for note in flow.notes:
+        err().print(f"  [yellow]{escape(note)}[/]")
+    if flow.missing:
+        err().print(f"  [yellow]ComfyUI lacks {escape(', '.join(flow.missing[:10]))}: install it before it runs.[/]")
+    if not dry_run:
+        out().print(f"`comfyvn generate {escape(flow.id)}` runs it.")
 
 
 def _tell(told: Imported, dry_run: bool, as_json: bool) -> None:

@@ -126,11 +126,11 @@ def folder_of(class_: str, input_: str) -> str | None:
 def missing_for(flow: Workflow, known: Mapping[str, Mapping[str, Any] | None]) -> list[Missing]:
     """What an installation lacks for a workflow whose model has not been chosen: nodes, and folders that are empty."""
     found = [Missing("node", class_) for class_ in _classes(flow) if known.get(class_) is None]
-    for name, parameter in flow.parameters.items():
+    for parameter in flow.parameters.values():
         for node, key in parameter.at if parameter.type == "model" else ():
             class_ = flow.graph[node].class_type
             listed = choices(known.get(class_), key)
-            wanted = parameter.default if isinstance(parameter.default, str) and name != flow.main else ""
+            wanted = parameter.default if isinstance(parameter.default, str) else ""
             if listed is None or (wanted and wanted in listed):
                 continue
             if wanted or not any(parameter.suits(file) for file in listed):

@@ -33,7 +33,7 @@ def choose(flows: Sequence[Workflow], task: Task, known: Known) -> Chosen:
                                 takes=[sorted(flow.inputs) for flow in flows][:20]))
     id_, _, file = task.model.partition(":")
     if (named := next((flow for flow in fitting if flow.id == id_), None)) is not None:
-        return Chosen(named, file or _asked_for(named, task) or next(_suited(named, known), ""))
+        return Chosen(named, file or _asked_for(named, task) or _usual(named, known))
     if task.model:
         for flow in fitting:
             if task.model in _files(flow, known):
@@ -42,7 +42,7 @@ def choose(flows: Sequence[Workflow], task: Task, known: Known) -> Chosen:
         raise EngineError(missing_fault([Missing("model", task.model, folder)]))
     for flow in fitting:
         if not missing_for(flow, known):
-            return Chosen(flow, _asked_for(flow, task) or next(_suited(flow, known), ""))
+            return Chosen(flow, _asked_for(flow, task) or _usual(flow, known))
     raise EngineError(missing_fault(missing_for(fitting[0], known)))
 
 
@@ -100,6 +100,12 @@ def _asked_for(flow: Workflow, task: Task) -> str:
     """The main model, when it is named among the parameters."""
     value = task.parameters.get(flow.main) if flow.main is not None else None
     return value if isinstance(value, str) else ""
+
+
+def _usual(flow: Workflow, known: Known) -> str:
+    """The file of a workflow when nobody has named one: the one that it was made with, else the first that suits."""
+    made_with = _main(flow).default if flow.main is not None else None
+    return made_with if isinstance(made_with, str) and made_with else next(_suited(flow, known), "")
 
 
 def _suited(flow: Workflow, known: Known) -> Iterator[str]:

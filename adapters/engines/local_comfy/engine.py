@@ -19,6 +19,7 @@ from adapters.engines.local_comfy.choosing import Chosen, choose, offered
 from adapters.engines.local_comfy.client import ADDRESS, START_HINT, Client, Gone, Rejected, quoted
 from adapters.engines.local_comfy.events import Listener
 from adapters.engines.local_comfy.outcomes import MEDIA, odd, outcome, refusal
+from adapters.engines.local_comfy.taking import kept, taken
 from adapters.engines.local_comfy.workflows import Workflow, WorkflowFolder, built_in, titles
 from domain.ports.engines import (
     Accepted,
@@ -39,6 +40,7 @@ from domain.ports.engines import (
     Waiting,
     Working,
 )
+from domain.ports.workflows import TakenWorkflow, Taking
 from domain.studio.fault import fault
 from domain.values import Json
 
@@ -126,6 +128,16 @@ class LocalComfy:
     async def installed(self) -> Mapping[str, Sequence[str]]:
         """Folder of models -> its files, for people who choose."""
         return {folder: await self._catalogue.files(folder) for folder in LISTS}
+
+    async def take_workflow(self, content: bytes, taking: Taking) -> TakenWorkflow:
+        """What is in somebody's graph, compared with what is installed here."""
+        return await taken(content, taking, self._catalogue)
+
+    async def keep_workflow(self, workflow: TakenWorkflow, *, replace: bool = False) -> bool:
+        """Keeps it among users' own workflows."""
+        if self._own is None:
+            raise EngineError(fault("CONTRACT_MISMATCH", "There is no folder for workflows here."))
+        return await kept(workflow, self._own, replace=replace)
 
     async def submit(self, task: Task, reading: Reading) -> Accepted:
         if (found := await self._refusing(self._find(task.attempt))) is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import orjson
@@ -184,6 +185,26 @@ class WorkflowFolder:
             else:
                 flows[one.id] = one
         return list(flows.values()), problems
+
+    def keep(self, id_: str, content: bytes, *, replace: bool = False) -> bool:
+        """Writes a workflow; ``False``: it is there, word for word. Raises ``FileExistsError`` for another one of that
+        id unless ``replace``, else ``OSError``."""
+        there = [name for name, (_, one) in (self.read(), self._read)[1].items()
+                 if isinstance(one, Workflow) and one.id == id_]
+        place = self._place / (there[0] if there else f"{id_}.json")
+        if place.exists():
+            if place.read_bytes() == content:
+                return False
+            if not replace:
+                raise FileExistsError(place.name)
+        self._place.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.{token_hex(4)}")
+        try:
+            beside.write_bytes(content)
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
+        return True
 
     def _one(self, path: Path) -> tuple[tuple[int, int], Workflow | NotAWorkflow]:
         try:
