@@ -46,6 +46,11 @@ def no_blobs(command: Any) -> Sequence[BlobInfo]:
     return ()
 
 
+def nothing_along(command: Any) -> Sequence[Command]:
+    """For commands that change no other aggregate."""
+    return ()
+
+
 def accepted(events: Sequence[Event]) -> ComfyVNError | None:
     """For commands whose events are never bad news."""
     return None
@@ -74,6 +79,9 @@ class Asking:
     ``needs_head``: ``asked.head`` is filled with the position of the log's end.
     ``expects(command)`` is the version on which it was worked out; on any other it is refused as ``Stale``.
     ``blobs(command)`` names the bytes that must be stored, in that size, before it is decided.
+    ``along(command)`` are commands on other aggregates that are asked with it as one, whoever asks it: they are decided
+    after everything that was asked (their ``others`` are read as that leaves them), a no of theirs is a no to all, and
+    what they tell is told by this command.
     """
 
     command: type[Command]
@@ -89,6 +97,7 @@ class Asking:
     blobs: Callable[[Any], Sequence[BlobInfo]] = no_blobs
     material: Callable[..., Pinned | None] = no_material
     expects: Callable[[Any], int | None] = any_version
+    along: Callable[[Any], Sequence[Command]] = nothing_along
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from gateways import (
     cli_generate,
     cli_import,
     cli_jobs,
+    cli_ledger,
     cli_log,
     cli_play,
     cli_playtest,
@@ -56,6 +57,7 @@ app.add_typer(cli_export.app, name="export")
 app.add_typer(cli_provenance.app, name="provenance")
 app.add_typer(cli_token.app, name="token")
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_ledger.app, name="ledger")
 app.command()(cli_jobs.disclosure)
 cli_play.app.command("test")(cli_playtest.playtest)
 

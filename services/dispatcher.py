@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
@@ -116,6 +116,7 @@ class Dispatcher:
         checked("project", asked.project)
         checked("worldline", asked.worldline)
         plans = [self._plan(command, asked, index) for index, command in enumerate(asks)]
+        plans += self._along(plans, asked)
         if any(plan.asking.needs_head for plan in plans):
             asked = asked._replace(head=await self.log.head())
         async with AsyncExitStack() as stack:
@@ -125,7 +126,8 @@ class Dispatcher:
                 # A dry run appends nothing, so no conflict would tell it that it hoped in vain.
                 hopeful = attempt == 0 and expected_version is None and not dry_run
                 try:
-                    return await self._attempt(plans, asked, expected_version, dry_run, keyed, hopeful)
+                    told = await self._attempt(plans, asked, expected_version, dry_run, keyed, hopeful)
+                    return _with_those_along(told, plans, len(asks))
                 except Conflict as conflict:
                     for stream in conflict.streams:
                         self.aggregates.forget(stream)
@@ -181,7 +183,7 @@ class Dispatcher:
         for place, plan in enumerate(plans):
             state, version = current[plan.stream]
             own = plan.asking.expects(plan.command)
-            expected = expected_version if own is None else own
+            expected = expected_version if own is None and plan.brought_by is None else own
             if expected is not None and version != expected:
                 raise Stale(
                     f"{plan.id} is at version {version}, not {expected}.",
@@ -263,6 +265,14 @@ class Dispatcher:
             plan.id, plan.stream, version, found.position, outcomes, created=was == 0 and bool(outcomes),
             told=plan.asking.told(events, *material), problem=plan.asking.bad_news(events),
         )
+
+    def _along(self, plans: Sequence[_Plan], asked: Asked) -> list[_Plan]:
+        """What the commands bring along, behind all that was asked, so that the places of that stay as they are."""
+        brought = [(place, command) for place, plan in enumerate(plans) for command in plan.asking.along(plan.command)]
+        return [
+            self._plan(command, asked, len(plans) + number)._replace(brought_by=place)
+            for number, (place, command) in enumerate(brought)
+        ]
 
     def _plan(self, command: Command, asked: Asked, index: int) -> _Plan:
         name = type(command).__name__
@@ -353,6 +363,7 @@ class _Plan(NamedTuple):
     context: Context
     stream: Stream
     id: str
+    brought_by: int | None = None
 
 
 class _Decided(NamedTuple):
@@ -361,6 +372,15 @@ class _Decided(NamedTuple):
     version: int
     after: Any
     material: tuple[Any, ...]
+
+
+def _with_those_along(receipts: list[Receipt], plans: Sequence[_Plan], asked: int) -> list[Receipt]:
+    """The receipts of what was asked; each tells what those that it brought along have told too."""
+    for plan, receipt in zip(plans[asked:], receipts[asked:], strict=True):
+        assert plan.brought_by is not None, "whatever stands behind what was asked was brought along"
+        first = receipts[plan.brought_by]
+        receipts[plan.brought_by] = replace(first, told={**receipt.told, **first.told})
+    return receipts[:asked]
 
 
 def _event_id(asked: Asked, place: int, number: int) -> str:

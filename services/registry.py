@@ -12,6 +12,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 import commands.exchange.export
+import commands.operations.budget
 import commands.operations.ledger
 import commands.story.character
 import commands.story.merging
@@ -32,6 +33,7 @@ import commands.studio.provenance
 import commands.trust.policy
 import commands.trust.provider
 import domain.exchange.export
+import domain.operations.budget
 import domain.operations.ledger
 import domain.story.character
 import domain.story.playthrough
@@ -63,6 +65,7 @@ import projections.boards.whole_project
 import projections.boards.worldline_bio
 import projections.boards.worldline_graph
 import projections.exchange.export
+import projections.operations.budget
 import projections.operations.ledger
 import projections.operations.telemetry
 import projections.story.character
@@ -106,6 +109,7 @@ CONTEXTS: Final = (
     (None, None, projections.studio.disclosure),
     (domain.studio.job, commands.studio.job, projections.studio.job),
     (domain.studio.preset, commands.studio.preset, projections.studio.preset),
+    (domain.operations.budget, commands.operations.budget, projections.operations.budget),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),
     (domain.trust.provider, commands.trust.provider, None),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from commands.declaration import Asking, Command
+from commands.declaration import Asking, Command, nothing_along
 from commands.envelope import Asked
+from commands.operations.budget import CountSpending
 from commands.operations.ledger_refusals import (
     conflicting,
     insufficient,
@@ -274,19 +275,29 @@ def told(events: Sequence[LedgerEvent]) -> Mapping[str, Json]:
     }
 
 
-def _asking(command: type[Command], decide: Any, verb: str) -> Asking:
+def _binding(command: Any) -> Sequence[Command]:
+    """New work may not go beyond a budget."""
+    return (CountSpending(account=command.account, attempt_id=command.attempt_id, binding=True),)
+
+
+def _counting(command: Any) -> Sequence[Command]:
+    """What became of work is counted as it is: it has happened, whatever the budget says."""
+    return (CountSpending(account=command.account, attempt_id=command.attempt_id),)
+
+
+def _asking(command: type[Command], decide: Any, verb: str, along: Any = nothing_along) -> Asking:
     return Asking(
         command, decide, id_field="account", scope="ledger:write", route=f"POST /api/credits/{{account}}/{verb}",
-        told=told,
+        told=told, along=along,
     )
 
 
 COMMANDS = (
     _asking(GrantCredits, grant, "grant"),
-    _asking(ReserveCredits, reserve, "reserve"),
-    _asking(SettleReservation, settle, "settle"),
-    _asking(ReleaseReservation, release, "release"),
-    _asking(DeductCredits, deduct, "deduct"),
-    _asking(RefundCredits, refund, "refund"),
+    _asking(ReserveCredits, reserve, "reserve", _binding),
+    _asking(SettleReservation, settle, "settle", _counting),
+    _asking(ReleaseReservation, release, "release", _counting),
+    _asking(DeductCredits, deduct, "deduct", _binding),
+    _asking(RefundCredits, refund, "refund", _counting),
     _asking(CoverShortfall, cover, "cover"),
 )

@@ -14,9 +14,14 @@ from gateways.http.job_watching import SCOPE
 from gateways.http.problems import Reply, encode
 from gateways.http.routing import Door
 from gateways.http.visit import Visit, single
+from projections.operations.budget import spend
 from projections.reading import Query, View
 from projections.studio.job_figures import FIGURES
 from services.studio import Studio
+
+SPEND: Final = "spend"
+SPEND_SCOPE: Final = "budget:read"
+"""What is spent is told to whoever may see the budgets."""
 
 log = structlog.get_logger("analytics")
 
@@ -49,11 +54,18 @@ async def _figures(studio: Studio, visit: Visit, name: str) -> dict[str, Any]:
     passed: Pass = visit.grant
     given = single(visit.parameters(), frozenset({"project"}))
     project = checked_name("project", given.get("project", DEFAULT_PROJECT))
-    passed.need(SCOPE, project)
-    figure = FIGURES.get(name)
-    if figure is None:
-        return _unavailable(name, "not_configured", "Analytics not configured") | {"known": sorted(FIGURES)}
-    view = View("ShowAnalytics", "", Query, lambda reader, _: figure(reader, project), ("jobs",), SCOPE)
+    if name == SPEND:
+        passed.need(SPEND_SCOPE, project)
+        month = studio.clock()[:7]
+        view = View("ShowAnalytics", "", Query, lambda reader, _: spend(reader, project, month), ("budget",),
+                    SPEND_SCOPE)
+    else:
+        passed.need(SCOPE, project)
+        figure = FIGURES.get(name)
+        if figure is None:
+            known = sorted([*FIGURES, SPEND])
+            return _unavailable(name, "not_configured", "Analytics not configured") | {"known": known}
+        view = View("ShowAnalytics", "", Query, lambda reader, _: figure(reader, project), ("jobs",), SCOPE)
     seen = await studio.look_closely(view, Query(project=project))
     return {"ok": True, "name": name, "data": {"project": project, **seen.answer}, "error": None, "message": None,
             "position": seen.position}
@@ -74,10 +86,12 @@ _ANSWER: Final[schemas.Schema] = {
 
 def _operation(name: str, path: tuple[str, ...]) -> schemas.Schema:
     return openapi.read_operation(
-        name, "Figures about jobs; `ok` is false where there are none.", "views", _ANSWER,
+        name, "Figures about jobs and what they cost; `ok` is false where there are none.", "views", _ANSWER,
         parameters=[
             *(schemas.parameter(one, "path", {"type": "string", "minLength": 1}, required=True) for one in path),
             schemas.parameter("project", "query", schemas.NAME | {"default": DEFAULT_PROJECT}),
         ],
-        statuses=(400, 401, 403, 404), description=f"Needs the scope `{SCOPE}`. Known: {', '.join(FIGURES)}.",
+        statuses=(400, 401, 403, 404),
+        description=f"Needs the scope `{SCOPE}`, `{SPEND}` the scope `{SPEND_SCOPE}`. Known: {', '.join(FIGURES)}, "
+                    f"{SPEND}.",
     )

@@ -37,6 +37,7 @@ from gateways.http.answering import (
     unfit_request,
 )
 from gateways.http.asking import Locations
+from gateways.http.budgets import budget_doors
 from gateways.http.commands import command_doors
 from gateways.http.exports import export_doors
 from gateways.http.gate import Access, Gate, shared_with
@@ -135,6 +136,7 @@ class StudioApp(FastAPI):
             *generate_doors(studio),
             *job_doors(studio, hub, self.metrics),
             *analytics_doors(studio),
+            *budget_doors(studio),
             *provider_doors(studio),
             *setup_doors(studio),
             *playtest_doors(studio),

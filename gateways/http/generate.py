@@ -237,6 +237,7 @@ def _body(project: str, found: Accepted, notes: list[str]) -> dict[str, Any]:
         "estimated_time_seconds": None, "output_url": output,
         "error": job.fault.message if isinstance(job, Closed) and job.fault else None,
         "position": found.receipt.position, "plan": recorded(job),
+        "budgets": found.receipt.told.get("budgets", []), "warnings": found.receipt.told.get("warnings", []),
         "notes": [*notes, *(found.plan.notes if found.plan else ())],
         "left_out": [one.id for one in found.plan.left_out if one.fault] if found.plan else [],
         "links": {"self": f"{place}?project={project}", "events": f"{place}/events?project={project}",

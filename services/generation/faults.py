@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from domain.errors import ComfyVNError, Invalid, NotFound, Refused, Remedy
@@ -14,13 +15,14 @@ INVALID: Final = frozenset({
 """What the request itself must mend."""
 
 
-def raised(fault: Fault, *, more: Remedy | None = None) -> ComfyVNError:
+def raised(fault: Fault, *, more: Remedy | Sequence[Remedy] | None = None) -> ComfyVNError:
     """The error that a fault is; ``more`` is what else would help."""
     kind: type[ComfyVNError] = Refused
     if fault.code in INVALID:
         kind = Invalid
     elif fault.code == "FILE_NOT_FOUND":
         kind = NotFound
-    remedies = [Remedy(fault.meaning.text, fault.meaning.action), *([more] if more else [])]
+    others = [more] if isinstance(more, Remedy) else list(more or ())
+    remedies = [Remedy(fault.meaning.text, fault.meaning.action), *others]
     return kind(fault.message, error=fault.code, remediation=remedies,
                 detail={**fault.detail, "retryable": fault.retryable})

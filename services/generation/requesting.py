@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from secrets import token_hex
 from typing import Final
 
@@ -23,7 +24,8 @@ async def requested(
     studio: Studio, asker: Asker, request: Request, steps: Sequence[Step], *, project: str, job_id: str | None = None,
     digest: str | None = None, dry_run: bool = False,
 ) -> Receipt:
-    """Records the job with its plan and holds what it may cost at most; the receipt of the job.
+    """Records the job with its plan and holds what it may cost at most; the receipt of the job, which also tells how
+    its account and the budgets stand after that.
 
     A request without a ``root`` gets the job's own id. ``digest`` is that of what somebody asked for, where the plan
     is worked out from it and may be another one on a retry. Raises ``Refused`` when the account cannot pay for it, and
@@ -46,7 +48,7 @@ async def requested(
             metadata={"job": job, "preset": request.preset, "project": project},
         ))
     receipts = await studio.ask_all(commands, asker, project=project, dry_run=dry_run, request=digest)
-    return receipts[0]
+    return replace(receipts[0], told={**receipts[-1].told, **receipts[0].told}) if held else receipts[0]
 
 
 def new_job_id(asker: Asker, project: str) -> str:

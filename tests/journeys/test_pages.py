@@ -16,7 +16,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "contexts"
 
 OWN = (
     "scene", "playthrough", "save", "worldline", "pov", "snapshot", "presentation", "character", "world", "template",
-    "asset", "provenance", "ledger", "policy", "export", "timeline", "variables", "job", "disclosure",
+    "asset", "provenance", "ledger", "budget", "policy", "export", "timeline", "variables", "job", "disclosure",
     "provider", "preset", "engine",
 )
 """Pages whose examples begin with an empty studio, in an order in which each finds what it needs."""

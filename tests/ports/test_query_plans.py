@@ -38,7 +38,7 @@ VALUES: dict[str, Any] = {
     "everything": True, "export_id": "ab" * 8, "fast_forward": False, "finished": True, "mask_pov": True,
     "name": "trust", "playthrough": "ab" * 8, "playthrough_id": "ab" * 8, "pov": "mara", "scope": "global",
     "slot": "quay", "source": "night", "source_at": 9, "target": "main", "target_at": 9, "timeline_id": "main",
-    "worlds": ("main", "night"),
+    "worlds": ("main", "night"), "month": "2026-01",
 }
 OTHERWISE = {
     "ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"},
@@ -46,7 +46,7 @@ OTHERWISE = {
     "ShowDisclosure": {"category": "graphics"},
     "ShowCharacterItem": {"collection": "traits"}, "ShowTemplateItem": {"collection": "parameters"},
     "ShowTimelineItem": {"collection": "entries"}, "ListExports": {"status": "waiting"},
-    "ShowProjectDocument": {"category": ("scene",)},
+    "ShowProjectDocument": {"category": ("scene",)}, "ListSpending": {"scope": "account:studio"},
 }
 """Fields that mean something else in one view."""
 
