@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from domain.references import Reference, no_references, own_id
 from domain.values import Event, Json
 
 Fields = Mapping[str, Json]
@@ -48,6 +49,8 @@ class Context:
     removes a field, ``summary`` of ``None`` deletes the document and any other brings it back. Raises ``Invalid`` where
     the document would not be valid.
     ``layout`` says which document the fields add up to, as people write it.
+    ``references(fields)`` are the other documents that one names, by what the others are ``called(id, fields)``;
+    ``needing`` are the categories without whose documents it is of no use. A merge asks before any leads nowhere.
     ``snapshot`` is the version of the state's shape: raise it when old snapshots must not be read.
     """
 
@@ -60,5 +63,8 @@ class Context:
     fields: Callable[[Any], Fields] = no_fields
     write: Write | None = None
     layout: Layout | None = None
+    references: Callable[[Fields], Iterable[Reference]] = no_references
+    called: Callable[[str, Fields], Iterable[str]] = own_id
+    needing: frozenset[str] = frozenset()
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
     snapshot: int = 1

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from domain.errors import Invalid, NotFound, Refused, Remedy
+from domain.errors import NotFound, Refused, Remedy
 from domain.ids import UNBRANCHED, checked
 from domain.ports import Stream
 from domain.story.play import Story, content_digest, recorded, trace_digest
 from domain.story.playthrough import CATEGORY, PlaythroughEvent, PlaythroughStarted
 from domain.story.replaying import Mark, Replay
 from services.studio import Studio
-
-MARKS_LIMIT: Final = 1000
-"""Most marks, or moments, of one answer."""
 
 
 class Recording(NamedTuple):
@@ -32,15 +30,15 @@ async def recording(studio: Studio, project: str, playthrough_id: str, version: 
     found = await studio.log.read_stream(stream)
     newest = found[-1].version if found else 0
     if not found or (version is not None and version > newest):
-        raise NotFound(
-            f"Project {project} has no playthrough {playthrough_id}"
-            + (f" of version {version}; its newest is {newest}." if found else "."),
-            error="unknown_playthrough",
-            remediation=[Remedy("List those there are: GET /api/playthroughs.", "list_playthroughs")],
-            detail={"playthrough": playthrough_id, "version": newest},
-        )
+        raise unknown(project, playthrough_id, version, newest)
     kept = [one for one in found if version is None or one.version <= version]
     events: list[Any] = [event for one in kept if (event := studio.registry.decode(one)) is not None]
+    story = await story_of(studio, project, playthrough_id, events)
+    return Recording(playthrough_id, kept[-1].version, tuple(events), story)
+
+
+async def story_of(studio: Studio, project: str, playthrough_id: str, events: Sequence[Any]) -> Story:
+    """The story that the first event of a playthrough pins; raises ``Refused`` where that cannot be read."""
     if not events or not isinstance(events[0], PlaythroughStarted):
         raise Refused(
             f"The beginning of playthrough {playthrough_id} cannot be read.", error="playthrough_unreadable",
@@ -49,7 +47,18 @@ async def recording(studio: Studio, project: str, playthrough_id: str, version: 
     pin = events[0].pin
     story = await studio.stories.pinned(project, pin.worldline, pin.position, pin.timeline, pin.scene)
     await asyncio.to_thread(content_digest, story)
-    return Recording(playthrough_id, kept[-1].version, tuple(events), story)
+    return story
+
+
+def unknown(project: str, playthrough_id: str, version: int | None, newest: int) -> NotFound:
+    """The refusal of a playthrough that never began, or not up to that version."""
+    return NotFound(
+        f"Project {project} has no playthrough {playthrough_id}"
+        + (f" of version {version}; its newest is {newest}." if newest else "."),
+        error="unknown_playthrough",
+        remediation=[Remedy("List those there are: GET /api/playthroughs.", "list_playthroughs")],
+        detail={"playthrough": playthrough_id, "version": newest},
+    )
 
 
 class Verdict(NamedTuple):
@@ -78,26 +87,6 @@ def judged(recording: Recording) -> Verdict:
     trace = trace_digest(recorded(recording.story, replay.path))
     diverged = last if last is not None and last.differs else None
     return Verdict(count, len(replay.stations), diverged, trace, bool(replay.at and replay.at.finished))
-
-
-def marked(recording: Recording, cursor: int, count: int) -> tuple[list[Mark], bool]:
-    """The marks after ``cursor``, at most ``count``, and whether there are more. Raises ``Invalid`` beyond the end."""
-    found: list[Mark] = []
-    seen = 0
-    for mark in Replay(recording.story).marks(recording.events):
-        seen += 1
-        if mark.number < cursor:
-            continue
-        if len(found) == count:
-            return found, True
-        found.append(mark)
-    if cursor > seen:
-        raise Invalid(
-            f"The replay has {seen} marks; there is none at {cursor}.", error="replay_over",
-            remediation=[Remedy("Go on from the cursor that the last answer gave.", "use_cursor")],
-            detail={"cursor": cursor, "marks": seen},
-        )
-    return found, False
 
 
 def traced(recording: Recording) -> tuple[list[dict[str, Any]], str]:

@@ -7,7 +7,7 @@ each other. A context declares itself with ``Authored`` and subclasses of the fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, JsonValue
 
 from domain.context import Context, Fields, Layout, Write
+from domain.references import Reference, no_references, own_id
 from domain.story.places import Place
 from domain.values import Event, Value
 
@@ -174,6 +175,7 @@ class Authored:
     ``summary(document)`` is what lists show, and ``searched`` names the texts in it that a search looks at.
     ``hidden`` are stored fields that the document does not show. A context with events of its own names them in
     ``more_events`` and says in ``fields`` what they set; ``restoring`` makes its event of coming back from a summary.
+    ``references``, ``called`` and ``needing`` are those of ``Context``.
     """
 
     category: str
@@ -193,6 +195,9 @@ class Authored:
     more_events: tuple[type[Event], ...] = ()
     fields: Callable[[Any], Fields] = fields
     restoring: Callable[[str, JsonObject], Event] | None = None
+    references: Callable[[Fields], Iterable[Reference]] = no_references
+    called: Callable[[str, Fields], Iterable[str]] = own_id
+    needing: frozenset[str] = frozenset()
 
     @cached_property
     def header(self) -> dict[str, str]:
@@ -228,7 +233,7 @@ class Authored:
             events=(self.created, self.edited, self.removed, self.restored, *self.more_events),
             state=StoredState, initial=Unwritten(), evolve=self.evolve, fields=self.fields, write=write,
             layout=Layout(self.header, {one.name: "item" if one.ordered else None for one in self.collections}),
-            snapshot=snapshot,
+            references=self.references, called=self.called, needing=self.needing, snapshot=snapshot,
         )
 
 

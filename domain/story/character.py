@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, JsonValue
 
 from domain.context import Fields
+from domain.references import called, of_metadata
 from domain.story import authored
 from domain.story.authored import Authored, Collection, Created, Edited, Removed
 from domain.story.authored_writing import written_by
@@ -109,6 +110,12 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def names(character_id: str, fields: Mapping[str, Any]) -> set[str]:
+    """By what scenes name a character: its id, or its name."""
+    name = fields.get("name")
+    return {called(one) for one in (character_id, name) if isinstance(one, str)} - {""}
+
+
 def _restored(character_id: str, said: Mapping[str, Any]) -> CharacterRestored:
     return CharacterRestored(character_id=character_id, **said)
 
@@ -130,7 +137,7 @@ CHARACTER: Final = Authored(
         Collection("loras", "lora", limit=100),
     ),
     summary=summary, searched=("name",), hidden=frozenset({IMPORTED}), more_events=(CharacterImported,),
-    fields=fields, restoring=_restored,
+    fields=fields, restoring=_restored, references=of_metadata, called=names,
 )
 
 CONTEXT = CHARACTER.context(written_by(CHARACTER), snapshot=2)

@@ -68,12 +68,13 @@ class Replay:
     def marks(self, events: Iterable[PlaythroughEvent]) -> Iterator[Mark]:
         """What happened, played again, up to the first difference."""
         for event in events:
-            for mark in self._replayed(event):
+            for mark in self.played(event):
                 yield mark
                 if mark.differs:
                     return
 
-    def _replayed(self, event: PlaythroughEvent) -> Iterator[Mark]:
+    def played(self, event: PlaythroughEvent) -> Iterator[Mark]:
+        """One more thing that happened, played again. After a mark that differs, what follows proves nothing."""
         try:
             if isinstance(event, PlaythroughStarted | SlotLoaded):
                 yield self._begun(event)

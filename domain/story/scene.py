@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from domain.context import Context, Fields, Layout
 from domain.story.places import Place
+from domain.story.scene_references import references
 from domain.values import Event, Value
 
 CATEGORY = "scene"
@@ -272,4 +273,5 @@ CONTEXT = Context(
     fields=fields,
     write=_write,
     layout=Layout({name: name for name in HEADER}, {"nodes": "node"}),
+    references=references,
 )

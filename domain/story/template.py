@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, JsonValue
 
 from domain.bounded_json import BoundedObject, check_json
+from domain.references import of_metadata
 from domain.story.authored import Authored, Collection, Created, Edited, Removed, Restored, Wrong
 from domain.story.authored_writing import written_by
 from domain.story.template_filling import Parameter, misfits, placeholders
@@ -94,7 +95,7 @@ TEMPLATE: Final = Authored(
     category=CATEGORY, name="Template", plural="Templates", id_field="template_id", document=Template,
     created=TemplateCreated, edited=TemplateEdited, removed=TemplateDeleted, restored=TemplateRestored,
     collections=(Collection("parameters", "parameter", ordered=True, limit=PARAMETERS_LIMIT, identity="name"),),
-    summary=summary, searched=("title",), rules=rules,
+    summary=summary, searched=("title",), rules=rules, references=of_metadata,
 )
 
 CONTEXT = TEMPLATE.context(written_by(TEMPLATE))

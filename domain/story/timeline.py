@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StrictInt,
 
 from domain.bounded_json import BoundedObject
 from domain.ids import Token
+from domain.references import Reference, of_conditions, of_metadata
 from domain.story.authored import ITEMS_LIMIT, Authored, Collection, Created, Edited, Key, Removed, Restored, Wrong
 from domain.story.authored_writing import written_by
 from domain.story.scene_model import Conditions, Pov, Title, Views
@@ -23,6 +24,8 @@ CATEGORY = "timeline"
 
 ALTERNATIVES_LIMIT: Final = 200
 """Most alternatives of one branch group."""
+
+ENTRIES: Final = "entries/"
 
 SEED_LIMIT: Final = 2**63
 
@@ -119,12 +122,30 @@ def _free(wanted: str, used: Container[str]) -> str:
 
 
 def rules(document: Mapping[str, Any]) -> list[Wrong]:
-    """What keeps stored entries from being read: former names are understood where they come in, and not kept."""
+    """What keeps stored entries from being read (former names are understood where they come in, and not kept), and
+    groups that say two things of one scene."""
     message = "`scene_id` is called `scene`."
-    return [
+    wrong: list[Wrong] = [
         {"path": f"entries/{entry.get('id')}", "message": message, "code": "former_name"}
         for entry in document["entries"] if any("scene_id" in one for one in (entry, *alternatives_of(entry)))
     ]
+    for entry in document["entries"]:
+        wrong += [
+            {"path": f"entries/{entry.get('id')}", "code": "final_and_not", "message": (
+                f"Scene {scene} is final in one alternative and not in another: a play stands in a scene, not in an "
+                "alternative. Make them two entries."
+            )}
+            for scene in final_and_not(entry)
+        ]
+    return wrong
+
+
+def final_and_not(entry: Mapping[str, Any]) -> list[str]:
+    """The scenes after which a branch group says both that the story is over, and that it goes on."""
+    told: dict[Any, set[bool]] = {}
+    for one in entry.get("alternatives") or ():
+        told.setdefault(one.get("scene"), set()).add(bool(one.get("final", False)))
+    return sorted(str(scene) for scene, both in told.items() if len(both) == 2)
 
 
 class AboutTimeline(Event):
@@ -162,6 +183,20 @@ def scenes_of(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for entry in entries:
         for one in alternatives_of(entry):
             yield one["scene"]
+
+
+def references(fields: Mapping[str, Any]) -> Iterator[Reference]:
+    """The scenes that entries lead to, the variables that they test, and what the metadata names."""
+    for field, value in fields.items():
+        entry = value.get("item") if field.startswith(ENTRIES) and isinstance(value, Mapping) else None
+        if not isinstance(entry, Mapping):
+            continue
+        for index, one in enumerate(alternatives_of(entry)):
+            grouped = "alternatives" in entry
+            goes = ("item", "alternatives", index) if grouped else ()
+            yield Reference((("scene", str(one.get("scene"))),), field, goes, last=grouped, needed=True)
+        yield from of_conditions(field, (entry, *(entry.get("alternatives") or ())))
+    yield from of_metadata(fields)
 
 
 def alternatives_of(entry: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
@@ -213,7 +248,7 @@ TIMELINE: Final = Authored(
     category=CATEGORY, name="Timeline", plural="Timelines", id_field="timeline_id", document=Timeline,
     created=TimelineCreated, edited=TimelineEdited, removed=TimelineDeleted, restored=TimelineRestored,
     collections=(Collection("entries", "entry", ordered=True),), summary=summary, searched=("title",),
-    rules=rules,
+    rules=rules, references=references, needing=frozenset({"scene"}),
 )
 
 CONTEXT = TIMELINE.context(written_by(TIMELINE))

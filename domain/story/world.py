@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from domain.bounded_json import BoundedJson, BoundedObject
+from domain.references import of_metadata
 from domain.story.authored import Authored, Collection, Created, Edited, Key, Removed, Restored
 from domain.story.authored_writing import written_by
 from domain.values import Event, Value
@@ -73,7 +74,7 @@ COLLECTIONS: Final = (
 WORLD: Final = Authored(
     category=CATEGORY, name="World", plural="Worlds", id_field="world_id", document=World, created=WorldCreated,
     edited=WorldEdited, removed=WorldDeleted, restored=WorldRestored, collections=COLLECTIONS, summary=summary,
-    searched=("name",),
+    searched=("name",), references=of_metadata,
 )
 
 CONTEXT = WORLD.context(written_by(WORLD))

@@ -1,7 +1,7 @@
 """Doors to recorded playthroughs: their trace, and playing them again step by step.
 
-A replay is not kept here: the client holds the cursor, so any process of the studio can answer, and a restart loses
-nothing.
+The client holds the cursor, so any process of the studio can answer, and a restart loses nothing. What was played is
+kept while there is room, so that a step costs what it plays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from gateways.http.bodies import check_media_type, read_object
 from gateways.http.problems import Reply, encode, unfit, wrong_fields
 from gateways.http.routing import Door
 from gateways.http.visit import Visit, single
-from services.replaying import MARKS_LIMIT, Recording, judged, marked, recording, traced
+from services.replay_tapes import MARKS_LIMIT, Tape, Tapes
+from services.replaying import judged
 from services.studio import Studio
 
 SCOPE: Final = f"{CATEGORY}:read"
@@ -45,39 +46,44 @@ class StepReplay(StartReplay):
 def replay_doors(studio: Studio) -> list[Door]:
     """Start, step and status of a replay, and the trace of a playthrough."""
 
+    tapes = Tapes(studio)
+
+    async def read(visit: Visit, playthrough_id: str, version: int | None) -> tuple[Tape, int]:
+        project = checked_name("project", dict(visit.parameters()).get("project", DEFAULT_PROJECT))
+        visit.grant.need(SCOPE, project)
+        return await tapes.tape(project, playthrough_id, version)
+
+    async def walked(visit: Visit, asked: StartReplay, cursor: int, steps: int) -> Reply:
+        tape, version = await read(visit, asked.playthrough_id, asked.version)
+        found = await asyncio.to_thread(tape.marked, version, cursor, steps)
+        return Reply(200, encode(_progress(tape, version, found, cursor)))
+
     async def start(visit: Visit) -> Reply:
-        asked = await _asked(visit, StartReplay)
-        told = await _read(studio, visit, asked.playthrough_id, asked.version)
-        return Reply(200, encode(_progress(told, await asyncio.to_thread(marked, told, 0, 1))))
+        return await walked(visit, await _asked(visit, StartReplay), 0, 1)
 
     async def step(visit: Visit) -> Reply:
         asked = await _asked(visit, StepReplay)
-        told = await _read(studio, visit, asked.playthrough_id, asked.version)
-        found = await asyncio.to_thread(marked, told, asked.cursor, asked.steps)
-        return Reply(200, encode(_progress(told, found, asked.cursor)))
+        return await walked(visit, asked, asked.cursor, asked.steps)
 
     async def status(visit: Visit) -> Reply:
         given = _parameters(visit, {"playthrough_id", "version"})
-        told = await _read(studio, visit, given.get("playthrough_id", ""), _whole(given, "version", None, 2**53, 1))
-        verdict = await asyncio.to_thread(judged, told)
+        tape, version = await read(visit, given.get("playthrough_id", ""), _whole(given, "version", None, 2**53, 1))
+        verdict = await asyncio.to_thread(judged, tape.recording(version))
         return Reply(200, encode({
-            "playthrough_id": told.playthrough_id, "version": told.version, **verdict.shown(),
-            "content": told.events[0].pin.content,  # type: ignore[union-attr]
+            "playthrough_id": tape.playthrough_id, "version": version, **verdict.shown(),
+            "content": tape.events[0].pin.content,
         }))
 
     async def trace(visit: Visit) -> Reply:
         given = _parameters(visit, {"after", "limit", "version"})
         first = _whole(given, "after", 0, 2**53, 0) or 0
         limit = _whole(given, "limit", 200, MARKS_LIMIT, 1) or 1
-        told = await _read(
-            studio, visit, visit.path["playthrough_id"], _whole(given, "version", None, 2**53, 1)
-        )
-        steps, digest = await asyncio.to_thread(traced, told)
-        shown = steps[first : first + limit]
+        tape, version = await read(visit, visit.path["playthrough_id"], _whole(given, "version", None, 2**53, 1))
+        steps, digest = await asyncio.to_thread(tape.traced, version)
         next_ = first + limit if first + limit < len(steps) else None
         return Reply(200, encode({
-            "playthrough_id": told.playthrough_id, "version": told.version, "digest": digest, "count": len(steps),
-            "steps": shown, "next": next_,
+            "playthrough_id": tape.playthrough_id, "version": version, "digest": digest, "count": len(steps),
+            "steps": steps[first : first + limit], "next": next_,
         }))
 
     return [
@@ -97,22 +103,16 @@ def replay_doors(studio: Studio) -> list[Door]:
     ]
 
 
-def _progress(told: Recording, found: tuple[list[Any], bool], cursor: int = 0) -> dict[str, Any]:
+def _progress(tape: Tape, version: int, found: tuple[list[Any], bool], cursor: int) -> dict[str, Any]:
     marks, more = found
     diverged = next((one for one in marks if one.differs), None)
-    started: Any = told.events[0]
+    started: Any = tape.events[0]
     return {
-        "ok": diverged is None, "playthrough_id": told.playthrough_id, "version": told.version,
+        "ok": diverged is None, "playthrough_id": tape.playthrough_id, "version": version,
         "cursor": cursor + len(marks), "done": not more, "steps": [one.shown() for one in marks],
         "diverged_at_step": diverged.standing.step if diverged else None, "pin": started.pin.model_dump(mode="json"),
         "seed": started.seed,
     }
-
-
-async def _read(studio: Studio, visit: Visit, playthrough_id: str, version: int | None) -> Recording:
-    project = checked_name("project", dict(visit.parameters()).get("project", DEFAULT_PROJECT))
-    visit.grant.need(SCOPE, project)
-    return await recording(studio, project, playthrough_id, version)
 
 
 async def _asked(visit: Visit, model: type[Any]) -> Any:

@@ -17,6 +17,7 @@ from domain.story.merging.history import Counts, History, Line, Past, Version, b
 from domain.story.merging.names import NAMED_BY, names_apart
 from domain.tables import Reader, Where
 from projections.boards.documents import FIELDS, Reach
+from projections.boards.referring import Sides, every_id, referring
 
 READS: Final = ("documents", "worldlines", "timeline")
 """The projections that comparing and merging read."""
@@ -311,15 +312,24 @@ def plan(
     )
     ours = documents_at(reader, project, history, target, considered)
     court = Court(wanted.decisions, wanted.rule)
+    ahead = _ahead_of(reader, project, history, target, shared, ours_touched)
     merged = [
         merge(*one, base.get(one, NOTHING), ours.get(one, NOTHING), theirs.get(one, NOTHING), court)
         for one in considered
     ]
-    merged += _named_meanwhile(reader, project, history, target, shared, ours_touched - set(considered), merged)
+    if considered and not ahead:
+        sides = Sides(
+            lambda some, fields=None: documents_at(reader, project, history, target, some, fields),
+            lambda some: shared.documents(some),
+            lambda category: every_id(reader, reaches(history, target), project, category),
+        )
+        merged = referring(merged, ours_touched, sides, court)
+    meanwhile = ours_touched - {(one.category, one.id) for one in merged}
+    merged += _named_meanwhile(reader, project, history, target, shared, meanwhile, merged)
     merged = names_apart(merged, source.worldline, court)
     return Plan(
         source, target, shared.versions, [one for one in merged if one.writes], court.open, court.settled,
-        [*court.unused()], _ahead_of(reader, project, history, target, shared, ours_touched),
+        [*court.unused()], ahead,
         len(considered), all(equal(ours.get(one, NOTHING), theirs.get(one, NOTHING)) for one in considered),
     )
 

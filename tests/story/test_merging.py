@@ -320,3 +320,21 @@ def test_a_field_without_conflict_may_be_decided_too_and_an_unknown_one_is_told(
     assert found.fields["title"] == "Old"
     assert found.fields["nodes/a"]["node"]["text"] == "new"
     assert court.unused() == ["scene/s/nowhere"]
+
+
+def test_a_group_that_two_sides_make_contradict_itself_is_in_dispute_and_either_side_is_valid() -> None:
+    def version(*alternatives: dict[str, Any]) -> Held:
+        item = {"id": "g", "group": "g", "alternatives": list(alternatives)}
+        return held({"title": "Days", "entries/g": {"item": item, "place": [0]}})
+
+    rainy = {"scene": "x", "conditions": [{"key": "rain", "operator": "exists"}]}
+    base, ours, theirs = version({"scene": "x"}), version({"scene": "x", "final": True}), version({"scene": "x"}, rainy)
+    court = Court()
+    merge("timeline", "main", base, ours, theirs, court)
+    (one,) = court.open
+    assert (one.kind, one.path) == ("both_changed", ("timeline", "main", "entries", "g"))
+    for rule, side in (("ours", ours), ("theirs", theirs)):
+        found = merge("timeline", "main", base, ours, theirs, Court(rule=rule))
+        assert found.fields == side.fields
+        found = merge("timeline", "main", base, ours, theirs, Court({one.id: Decision(rule)}))
+        assert found.fields == side.fields

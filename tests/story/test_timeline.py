@@ -306,3 +306,13 @@ def test_entries_keep_their_order_and_have_ids_of_their_own(entries: list[dict[s
         copy = CONTEXT.evolve(copy, event)
     assert copy == state
     assert list(CONTEXT.write("main", state, held(state))) == []
+
+
+def test_a_group_says_one_thing_of_a_scene_and_two_entries_may_say_two() -> None:
+    both = [{"scene": "feast", "conditions": IF_GOLD, "final": True}, {"scene": "feast"}]
+    group = {"id": "night", "group": "night", "alternatives": both}
+    refused = given().when(create(entries=[group])).then_refused("invalid_timeline", Invalid)
+    assert [one["path"] for one in refused.detail["errors"]] == ["entries/night"]
+    assert "two entries" in refused.detail["errors"][0]["message"]
+    apart = [{"id": "rich", "scene": "feast", "conditions": IF_GOLD, "final": True}, {"id": "poor", "scene": "feast"}]
+    assert given().when(create(entries=apart))._decide()

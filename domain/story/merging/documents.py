@@ -10,6 +10,7 @@ from domain.bounded_json import same_json
 from domain.errors import Invalid, Remedy
 from domain.story.merging.conflicts import MISSING, Conflict, Court, Decision, Path, Settled, side_of
 from domain.story.merging.scenes import nothing_dangles
+from domain.story.merging.timelines import nothing_said_twice
 from domain.story.merging.values import merged
 
 SUMMARY: Final = "summary"
@@ -34,7 +35,7 @@ NOTHING: Final = Held({}, alive=False)
 
 Mend = Callable[[Path, dict[str, Any], Held, Held, Held, Court], dict[str, Any]]
 
-MENDS: Final[Mapping[str, Mend]] = {"scene": nothing_dangles}
+MENDS: Final[Mapping[str, Mend]] = {"scene": nothing_dangles, "timeline": nothing_said_twice}
 """Category -> what must hold between the fields of a merged document besides what holds for each."""
 
 
@@ -99,15 +100,23 @@ def merge(category: str, id_: str, base: Held, ours: Held, theirs: Held, court: 
     fields, alive, verbatim = _whole(path, base, ours, theirs, court)
     if alive and category in MENDS and not court.contested and not verbatim:
         fields = MENDS[category](path, fields, base, ours, theirs, court)
+    writes = writes_of(ours, fields, alive=alive, known=theirs if verbatim else NOTHING)
+    return Merged(category, id_, base, ours, theirs, fields, alive, writes, verbatim)
+
+
+def writes_of(
+    ours: Held, fields: Mapping[str, Any], *, alive: bool, known: Held = NOTHING
+) -> dict[str, Any]:
+    """What ours does not have so. ``known`` is a side of which the fields were taken as they are."""
     writes: dict[str, Any] = {
         name: fields.get(name) for name in (*fields, *(one for one in ours.fields if one not in fields))
         if fields.get(name) is not ours.fields.get(name) and not (
-            verbatim and name in fields and name in ours.fields and same_field(name, theirs, ours)
+            name in known.fields and name in ours.fields and same_field(name, known, ours)
         ) and not same_json(fields.get(name), ours.fields.get(name))
     }
     if alive != ours.alive:
         writes[SUMMARY] = {} if alive else None
-    return Merged(category, id_, base, ours, theirs, fields, alive, writes, verbatim)
+    return writes
 
 
 def _whole(path: Path, base: Held, ours: Held, theirs: Held, court: Court) -> tuple[dict[str, Any], bool, bool]:
