@@ -8,6 +8,7 @@ from importlib import metadata
 import typer
 
 from gateways import (
+    cli_assets,
     cli_demo,
     cli_doctor,
     cli_export,
@@ -55,6 +56,7 @@ app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
 app.add_typer(cli_export.app, name="export")
 app.add_typer(cli_provenance.app, name="provenance")
+app.add_typer(cli_assets.app, name="assets")
 app.add_typer(cli_token.app, name="token")
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_ledger.app, name="ledger")
