@@ -111,10 +111,12 @@ def presets(
             emit(found)
             return
         table = Table(box=None, pad_edge=False)
-        for name in ("preset", "makes", "runs now", "on, or what is missing"):
+        table.add_column("preset", no_wrap=True)
+        for name in ("makes", "runs now", "on, or what is missing", "what helps"):
             table.add_column(name, overflow="fold")
         for one in found["items"]:
-            table.add_row(one["id"], one["makes"], *_standing(one["can_run"], one["default_quality"]))
+            table.add_row(one["id"], one["makes"], *_standing(one["can_run"], one["default_quality"]),
+                          escape("\n".join(press["text"] for press in one["can_run"]["press"])))
         out().print(table)
 
     run(work, as_json=as_json)
@@ -196,7 +198,8 @@ def _standing(can: Mapping[str, Any], level: str) -> tuple[str, str]:
     if usual.get("ok"):
         return "[green]yes[/]", ", ".join(usual.get("engines", [])) or escape(can.get("note", ""))
     options = [name for name, one in can["with_inputs"].items() if one["ok"]]
-    said = escape(can["missing"][0]["message"]) if can["missing"] else ""
+    # What else would help is told by itself: the first sentence says why.
+    said = escape(can["missing"][0]["message"].partition(". ")[0].rstrip(".") + ".") if can["missing"] else ""
     return ("[yellow]with " + ", ".join(options) + "[/]" if options else "[red]no[/]"), said
 
 
@@ -211,6 +214,8 @@ def _show(one: Mapping[str, Any]) -> None:
     out().print(table)
     runs, why = _standing(one["can_run"], one["default_quality"])
     out().print(f"\nQualities: {', '.join(one['quality_levels'])}. Runs now: {runs} {why}")
+    for press in one["can_run"]["press"]:
+        out().print(f"  [dim]→[/] {escape(press['text'])}")
     for note in one["safety_notes"]:
         out().print(f"[dim]· {escape(note)}[/]")
 

@@ -107,20 +107,24 @@ def outline(preset: Preset, given: Given, able: Abilities) -> Outline:
     for step in preset.steps:
         if step.when is not None and not condition(step.when).holds(known):
             left.append(LeftOut(step.id, "it was not asked for"))
-            known[step.id] = {step.output: _instead(step, known)}
+            known[step.id] = {step.output: _instead(step, known), "engine": ""}
             continue
         chosen = _chosen(step, given, known, able)
         if isinstance(chosen, Fault):
+            left.append(LeftOut(step.id, "nobody can do it", chosen))
+            handed = _instead(step, known)
             if not step.optional:
                 faults.append(chosen)
-            left.append(LeftOut(step.id, "nobody can do it", chosen))
-            known[step.id] = {step.output: _instead(step, known)}
+                # What follows is judged as if it had been made: only what is missing itself is told as missing.
+                handed = (f"step:{step.id}.{step.output}",)
+            known[step.id] = {step.output: handed, "engine": ""}
             continue
         made = [*_repeated(preset, step, given, known, chosen, repeated)]
         if step.repeat is not None:
             repeated.add(step.id)
         steps += made
-        known[step.id] = {step.output: tuple(f"step:{one.id}.{step.output}" for one in made)}
+        known[step.id] = {step.output: tuple(f"step:{one.id}.{step.output}" for one in made),
+                          "engine": chosen.way.engine}
     if len(steps) > STEPS_LIMIT:
         faults.append(fault("VALIDATION_ERROR", f"It would be {len(steps)} steps; {STEPS_LIMIT} is the most."))
     if not steps and not faults:
@@ -185,8 +189,9 @@ def _repeated(
         yield _made(step, f"{step.id}_{index}", here, chosen)
 
 
-def _of_number(made: Mapping[str, Sequence[str]], index: int) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(refs[index - 1 : index] or refs[-1:]) for name, refs in made.items()}
+def _of_number(made: Mapping[str, Any], index: int) -> dict[str, Any]:
+    return {name: told if name == "engine" else tuple(told[index - 1 : index] or told[-1:])
+            for name, told in made.items()}
 
 
 def _numbered(preset: Preset, inputs: Mapping[str, Any], index: int) -> dict[str, Any]:

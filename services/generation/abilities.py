@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from domain.errors import Remedy
 from domain.ports.engines import Engine, Offer
 from domain.studio.fault import Fault, fault
 from domain.studio.preset_plan import Ability, Asked, PlannedStep
-from services.generation.engines import KNOWN, Look, away, not_there
+from services.generation.engines import KNOWN, Look, away, not_there, remedy
 
 
 class Seen:
@@ -32,6 +33,20 @@ class Seen:
             model=asked.model.removesuffix(":") or found.model, paid=traits.paid,
             finds_attempts=traits.finds_attempts, remote=traits.kind == "remote",
         )
+
+    def helping(self, found: Fault) -> list[Remedy]:
+        """What would help with a fault of planning: one thing for each engine that could do the step."""
+        ways: Any = found.detail.get("ways") or [{"engine": found.detail.get("engine"), **found.detail}]
+        helps: list[Remedy] = []
+        for way in ways:
+            id_ = str(way.get("engine"))
+            known = remedy(id_, self._looks.get(id_))
+            if known is None and way.get("missing"):
+                lacks = ", ".join(map(str, way["missing"][:3]))
+                known = (f"Install for {name_of(id_)}: {lacks}.", "install_model")
+            if known is not None:
+                helps.append(Remedy(*known))
+        return list(dict.fromkeys(helps))
 
     def misfit(self, step: PlannedStep) -> Fault | None:
         """A parameter that the step's engine does not know, or lacks: told before anything is asked for or paid."""

@@ -42,10 +42,14 @@ class Known(NamedTuple):
 KNOWN: Final[dict[str, Known]] = {
     "local_comfy": Known("ComfyUI", "local", False, (
         "Install ComfyUI and start it, or set COMFYVN_COMFY_URL to where it runs.", "start_engine")),
-    "provider_kling": Known("Kling AI", "remote", True, ("Connect Kling AI: add its keys.", "add_key")),
-    "provider_fal": Known("fal", "remote", True, ("Connect fal: add its key.", "add_key")),
-    "provider_runware": Known("Runware", "remote", True, ("Connect Runware: add its key.", "add_key")),
-    "provider_synclabs": Known("Sync", "remote", True, ("Connect Sync: add its key.", "add_key")),
+    "provider_kling": Known("Kling AI", "remote", True, (
+        "Connect Kling AI with a key of yours: `comfyvn providers connect provider_kling`.", "add_key")),
+    "provider_fal": Known("fal", "remote", True, (
+        "Connect fal with a key of yours: `comfyvn providers connect provider_fal`.", "add_key")),
+    "provider_runware": Known("Runware", "remote", True, (
+        "Connect Runware with a key of yours: `comfyvn providers connect provider_runware`.", "add_key")),
+    "provider_synclabs": Known("Sync", "remote", True, (
+        "Connect Sync with a key of yours: `comfyvn providers connect provider_synclabs`.", "add_key")),
     "provider_liveportrait": Known("LivePortrait", "local", False, (
         "Install LivePortrait yourself and set COMFYVN_LIVEPORTRAIT_PATH to its folder.", "install_engine")),
     "studio_local": Known("Studio, built in", "local", False, (
@@ -79,9 +83,10 @@ class Engines(Mapping[str, Engine]):
 
     def __init__(
         self, engines: Mapping[str, Engine] | None = None, *, patience_seconds: float = PATIENCE_SECONDS,
-        clock: Callable[[], str] = _now,
+        clock: Callable[[], str] = _now, slots: Mapping[str, int] | None = None,
     ) -> None:
         self._engines = dict(engines or {})
+        self._slots = dict(slots or {})
         self._patience = patience_seconds
         self._clock = clock
         self._seen: dict[str, tuple[float, Look]] = {}
@@ -100,6 +105,11 @@ class Engines(Mapping[str, Engine]):
         """An engine more, or another adapter for one that is there."""
         self._engines[engine.traits.id] = engine
         self.forget(engine.traits.id)
+
+    def slots_of(self, id_: str) -> int:
+        """How many tasks an engine is given at a time: what this installation says, else what the engine says."""
+        engine = self._engines.get(id_)
+        return 0 if engine is None else self._slots.get(id_, engine.traits.slots)
 
     def forget(self, id_: str) -> None:
         """What was seen of an engine does not hold any more: its key or address has changed."""
@@ -209,13 +219,24 @@ def away(id_: str, look: Look) -> Fault:
     return fault(code, named[:2000], engine=id_, status=look.health.status)
 
 
-def told(id_: str, engine: Engine | None, look: Look | None) -> dict[str, Any]:
+def remedy(id_: str, look: Look | None) -> tuple[str, str] | None:
+    """The one thing that would help an engine, as a text and an action; nothing where it stands ready."""
+    if look is not None and look.ready:
+        return None
+    known = KNOWN.get(id_)
+    # Of a missing key the studio knows where to put it; of anything else the adapter knows more.
+    if look is None or look.health.status == "not_connected" or look.health.remedy is None:
+        return known.remedy if known else look.health.remedy if look else None
+    return look.health.remedy
+
+
+def told(id_: str, engine: Engine | None, look: Look | None, slots: int | None = None) -> dict[str, Any]:
     """An engine as pages show it."""
     known = KNOWN.get(id_)
     traits = engine.traits if engine is not None else None
-    remedy = look.health.remedy if look else None
-    if engine is None and known is not None:
-        remedy = known.remedy
+    helps = remedy(id_, look if engine is not None else None)
+    if look is not None and look.ready:  # what stands ready may still have a word of advice
+        helps = look.health.remedy
     return {
         "id": id_,
         "name": traits.name if traits else known.name if known else id_,
@@ -225,9 +246,9 @@ def told(id_: str, engine: Engine | None, look: Look | None) -> dict[str, Any]:
         "ready": look is not None and look.ready,
         "status": look.health.status if look else "not_connected",
         "message": look.health.message if look else "It is not set up here.",
-        "remedy": {"text": remedy[0], "action": remedy[1]} if remedy else None,
+        "remedy": {"text": helps[0], "action": helps[1]} if helps else None,
         "facts": dict(look.health.facts) if look else {},
-        "slots": traits.slots if traits else 0,
+        "slots": slots if slots is not None else traits.slots if traits else 0,
         "finds_attempts": traits.finds_attempts if traits else False,
         "balance": _balance(look.balance) if look else None,
         "offers": [

@@ -31,6 +31,8 @@ from services.generation.materials import assets_of, character_of, newest
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
 from services.studio import Studio
 
+MAKE_DRAFT = Remedy("Make a draft for now: set the input draft.", "make_draft")
+
 LOOK_SECONDS = 10.0
 """How old a look at an engine may be for a plan to stand on it."""
 
@@ -181,10 +183,10 @@ def _can(sketch: Outline, able: Seen, preset: Preset, given: Given) -> None:
     if not faults:
         return
     draft = preset.inputs.get("draft")
-    more = None
+    more = [one for one in able.helping(faults[0]) if one.action != faults[0].meaning.action or one.action == "add_key"]
     if draft is not None and draft.type == "boolean" and not given.inputs.get("draft"):
         drafted = outline(preset, Given({**given.inputs, "draft": True}, given.level, given.seed), able)
-        more = None if drafted.faults else Remedy("Make a draft for now: set the input draft.", "make_draft")
+        more += [] if drafted.faults else [MAKE_DRAFT]
     raise raised(faults[0], more=more)
 
 

@@ -10,13 +10,16 @@ from domain.studio.preset_model import FILES, Input, Preset
 from domain.studio.preset_plan import Given, Outline, outline
 from projections.reading import PageQuery
 from projections.studio.preset import ListOwnPresets
-from services.generation.abilities import Seen
-from services.generation.engines import KNOWN, told
+from services.generation.abilities import Seen, name_of
+from services.generation.engines import KNOWN, Look, told
 from services.generation.library import Found, built_in, digest_of, find_preset, read_preset
+from services.generation.planning import MAKE_DRAFT
 from services.studio import Studio
 
 MOST: Final = 500
 """Most presets of a project's own that are listed with what they can do; `GET /api/presets/own` lists the rest."""
+
+RERUNS: Final = "It runs what the failed job ran, where that can run."
 
 _SAMPLES: Final[dict[str, Any]] = {
     "text": "x", "integer": 1, "number": 1.0, "boolean": False, "image": "sample", "video": "sample",
@@ -51,7 +54,7 @@ async def engines_shown(studio: Studio) -> dict[str, Any]:
     """Every engine that this release can speak to, and whatever else is at hand."""
     looks = await studio.engines.around()
     names = [*KNOWN, *(id_ for id_ in studio.engines if id_ not in KNOWN)]
-    return {"items": [told(id_, studio.engines.get(id_), looks.get(id_)) for id_ in names], "next": None}
+    return {"items": [_engine(studio, id_, looks.get(id_)) for id_ in names], "next": None}
 
 
 async def engine_shown(studio: Studio, engine_id: str) -> dict[str, Any] | None:
@@ -59,7 +62,11 @@ async def engine_shown(studio: Studio, engine_id: str) -> dict[str, Any] | None:
     if engine_id not in KNOWN and engine_id not in studio.engines:
         return None
     looks = await studio.engines.around([engine_id])
-    return told(engine_id, studio.engines.get(engine_id), looks.get(engine_id))
+    return _engine(studio, engine_id, looks.get(engine_id))
+
+
+def _engine(studio: Studio, id_: str, look: Look | None) -> dict[str, Any]:
+    return told(id_, studio.engines.get(id_), look, studio.engines.slots_of(id_))
 
 
 async def _able(studio: Studio, presets: list[Preset]) -> Seen:
@@ -96,10 +103,12 @@ def can_run(preset: Preset, able: Seen) -> dict[str, Any]:
     ``with_inputs`` tells the same for each optional input that makes a difference: a draft, a reference picture.
     """
     if preset.reruns is not None:
-        return {"ok": True, "levels": {level: {"ok": True} for level in preset.quality_levels}, "missing": [],
-                "with_inputs": {}, "note": "It runs what the failed job ran, where that can run."}
+        free = {"ok": True, "engines": [], "paid": False, "left_out": [], "missing": []}
+        return {"ok": True, "levels": dict.fromkeys(preset.quality_levels, free), "missing": [],
+                "with_inputs": {}, "note": RERUNS, "summary": RERUNS, "press": []}
     plain = {name: _sample(one) for name, one in preset.inputs.items() if one.required}
-    levels = {level: _told(_outlined(preset, plain, level, able)) for level in preset.quality_levels}
+    outlined = {level: _outlined(preset, plain, level, able) for level in preset.quality_levels}
+    levels = {level: _told(one) for level, one in outlined.items()}
     usual = levels[preset.level]
     differing = {}
     for name, one in preset.inputs.items():
@@ -109,8 +118,28 @@ def can_run(preset: Preset, able: Seen) -> dict[str, Any]:
         able_to = _told(_outlined(preset, {**plain, name: sample}, preset.level, able))
         if able_to["ok"] != usual["ok"] or able_to["engines"] != usual["engines"]:
             differing[name] = able_to
+    drafts = "draft" in differing and differing["draft"]["ok"]
+    press = [] if usual["ok"] else [one for fault in outlined[preset.level].faults for one in able.helping(fault)]
+    press += [MAKE_DRAFT] if drafts and not usual["ok"] else []
     return {"ok": any(one["ok"] for one in levels.values()), "levels": levels, "missing": usual["missing"],
-            "with_inputs": differing}
+            "with_inputs": differing, "summary": _summary(preset, levels, differing),
+            "press": [one._asdict() for one in dict.fromkeys(press)]}
+
+
+def _summary(preset: Preset, levels: Mapping[str, Any], differing: Mapping[str, Any]) -> str:
+    """In one sentence: on what it runs now; else what is missing, and how it runs all the same."""
+    usual = levels[preset.level]
+    if usual["ok"]:
+        names = " and ".join(name_of(id_) for id_ in usual["engines"])
+        return f"It runs now on {names}{', which costs credits' if usual['paid'] else ''}."
+    why = usual["missing"][0]["message"] if usual["missing"] else "Nothing can do it."
+    others = [level for level, one in levels.items() if one["ok"]]
+    if others:
+        return f"It runs now at the quality {' or '.join(others)}. At {preset.level}: {why}"
+    options = [name for name, one in differing.items() if one["ok"]]
+    if options:
+        return f"It runs now with {' or '.join(options)}. Without: {why}"
+    return f"It cannot run now. {why}"
 
 
 def _outlined(preset: Preset, inputs: Mapping[str, Any], level: str, able: Seen) -> Outline:
@@ -131,8 +160,8 @@ def _sample(one: Input) -> Any:
 def _told(found: Outline) -> dict[str, Any]:
     return {
         "ok": not found.faults,
-        "engines": list(dict.fromkeys(one.engine for one in found.steps)),
-        "paid": any(one.paid for one in found.steps),
+        "engines": [] if found.faults else list(dict.fromkeys(one.engine for one in found.steps)),
+        "paid": not found.faults and any(one.paid for one in found.steps),
         "left_out": [one.id for one in found.left_out if one.fault is not None],
         "missing": [_missing(one) for one in found.faults],
     }

@@ -183,3 +183,17 @@ def test_a_preset_of_which_nothing_applies_says_so() -> None:
                                                   "ways": [{"engine": "local_comfy"}]}],
     })
     assert outline(preset, Given({}, "low", 1), able(*EVERYTHING)).faults[0].code == "VALIDATION_ERROR"
+
+
+def test_what_hears_no_voice_gets_it_put_under() -> None:
+    local = planned("talking_clip_v1", ["provider_liveportrait", "studio_local"], identity_reference="face1")
+    assert told(local) == ["talk:provider_liveportrait", "voice:studio_local"]
+    assert local.steps[0].inputs == {"image": ("asset:face1",), "video": ("asset:film",)}
+    assert local.steps[1].inputs == {"video": ("step:talk.video",), "audio": ("asset:voice",)}
+    assert told(planned("talking_clip_v1", identity_reference="face1")) == ["talk:provider_synclabs"]
+
+
+def test_only_what_is_missing_itself_is_told_as_missing() -> None:
+    for preset_id in INPUTS:
+        for one in planned(preset_id, ["studio_local"]).faults:
+            assert one.detail["engine"] != "studio_local", one.message
