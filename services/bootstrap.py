@@ -15,6 +15,7 @@ import structlog
 
 from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder, default_folder
+from adapters.downloads import WebSource
 from adapters.engines.fal import Fal
 from adapters.engines.fal_signatures import FalSignatures
 from adapters.engines.kling import Kling
@@ -28,6 +29,7 @@ from adapters.files.blobs import StoredBlobs
 from adapters.files.chain import ChainFolder
 from adapters.files.folder import DataFolder, read_json, write_private_json
 from adapters.files.lock import FolderLock, Holder, Role, in_use
+from adapters.files.models import ModelFolder
 from adapters.files.private_key import private_key
 from adapters.files.vault import FileVault
 from adapters.nats.embedded import EmbeddedServer
@@ -220,8 +222,11 @@ async def open_everything(
         stack.push_async_callback(engines.close)
         studio = Studio(
             settings, REGISTRY, reached.log, dispatcher, models, reach_blobs(settings), engines=engines, vault=vault,
-            credentials=reach_credentials(settings),
+            credentials=reach_credentials(settings), model_files=reach_model_files(settings),
         )
+        source = WebSource(vault, settings.model_origins)
+        stack.push_async_callback(source.close)
+        studio.source = source
         studio.webhooks = await reach_webhooks(settings, reached, stack, hearing=role == "server")
         opened = Opened(studio, reached)
         if role == "server":
@@ -338,21 +343,29 @@ def reach_engines(settings: Settings, secrets: Secrets | None = None) -> Engines
     """The engines of this installation, none of which has been asked anything yet."""
     folder = _folder(settings)
     built: list[Engine] = [
-        LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows)),
-        StudioLocal(folder.attempts / "studio_local"),
+        LocalComfy(settings.comfy_url, own=WorkflowFolder(folder.workflows),
+                   key=settings.comfy_key.get_secret_value() if settings.comfy_key else None),
+        StudioLocal(folder.attempts / "studio_local", slots=settings.slots.get("studio_local")),
         LivePortrait(
             folder.attempts / "provider_liveportrait", settings.liveportrait_path, settings.liveportrait_python,
+            slots=settings.slots.get("provider_liveportrait", 1),
         ),
     ]
     if secrets is not None:
         built += [Kling(secrets), Fal(secrets), Runware(secrets), SyncLabs(secrets)]
-    return Engines({engine.traits.id: engine for engine in built})
+    return Engines({engine.traits.id: engine for engine in built}, slots=settings.slots)
 
 
 def reach_credentials(settings: Settings) -> OwnCredentials:
     """What signs files and reads what is signed in them; keys are made when the first file is signed."""
     folder = settings.signing_keys.absolute() if settings.signing_keys else default_folder()
     return OwnCredentials(KeyFolder(folder), version=metadata.version("comfyvn"))
+
+
+def reach_model_files(settings: Settings) -> ModelFolder:
+    """Where model files lie."""
+    root = settings.models_folder.absolute() if settings.models_folder else _folder(settings).models
+    return ModelFolder(root, settings.disk_reserve)
 
 
 def reach_blobs(settings: Settings) -> StoredBlobs:

@@ -26,6 +26,9 @@ Origin = Literal["option", "environment", "comfyvn.toml", "default"]
 PREFIX: Final = "COMFYVN_"
 TOML: Final = "comfyvn.toml"
 
+SLOTS_LIMIT: Final = 100
+"""Most slots of one engine."""
+
 
 class Settings(BaseSettings):
     """Every setting is ``COMFYVN_<NAME>`` in the environment or ``<name>`` in ``comfyvn.toml``.
@@ -58,6 +61,9 @@ class Settings(BaseSettings):
     comfy_url: str = Field(
         default="http://127.0.0.1:8188", description="Where ComfyUI listens; nothing else there is ever called."
     )
+    comfy_key: Passphrase | None = Field(
+        default=None, description="user:password or a token, where ComfyUI is behind a login; empty: it is not."
+    )
     public_url: str | None = Field(
         default=None, description="Where engines on the internet reach this server, https://…; empty: none calls us."
     )
@@ -70,6 +76,18 @@ class Settings(BaseSettings):
     )
     liveportrait_python: str | None = Field(
         default=None, description="LivePortrait's Python; empty: the one of the .venv in its folder."
+    )
+    models_folder: Path | None = Field(
+        default=None, description="Folder of model files, with a folder per kind: ComfyUI's own `models`, say; empty: "
+        "models in the data folder."
+    )
+    model_limit: int = Field(default=64 * 2**30, ge=1, le=2**43, description="Largest model file in bytes.")
+    model_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins that models may be downloaded from although they are private or not https: "
+        "http://mirror.house:8080, say; comma-separated in the environment."
+    )
+    disk_reserve: int = Field(
+        default=2**30, ge=0, le=2**50, description="Bytes of the disk that downloads of models leave free."
     )
     download_metadata: Literal["keep", "strip"] = Field(
         default="keep",
@@ -85,6 +103,10 @@ class Settings(BaseSettings):
     worker_jobs: int = Field(
         default=16, ge=1, le=500,
         description="Jobs that one worker works on at a time; engines have limits of their own.",
+    )
+    engine_slots: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Tasks that an engine is given at a time, over all workers: local_comfy=1, "
+        "provider_fal=4; comma-separated in the environment. By default what the engine says of itself."
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="How much is logged.")
     log_format: Literal["auto", "pretty", "json"] = Field(
@@ -106,7 +128,7 @@ class Settings(BaseSettings):
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "model_origins", "engine_slots", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -161,6 +183,31 @@ class Settings(BaseSettings):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("it must hold no user, password, query or fragment")
         return value.rstrip("/")
+
+    @field_validator("model_origins")
+    @classmethod
+    def _model_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            _scheme(origin, ("https", "http"), needs_host=True)
+            parts = urlsplit(origin)
+            if parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"):
+                raise ValueError("an origin is scheme, host and port alone: http://mirror.house:8080")
+        return tuple(origin.rstrip("/") for origin in value)
+
+    @field_validator("engine_slots")
+    @classmethod
+    def _engine_slots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            engine, _, number = one.partition("=")
+            if not engine.strip() or not number.strip().isascii() or not number.strip().isdigit() \
+                    or not 1 <= int(number.strip()[:9]) <= SLOTS_LIMIT:
+                raise ValueError(f"each is an engine's id and a number from 1 to {SLOTS_LIMIT}: local_comfy=2")
+        return value
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """Engine -> tasks that it is given at a time, where somebody has said so."""
+        return {engine.strip(): int(number) for engine, _, number in (one.partition("=") for one in self.engine_slots)}
 
     @property
     def nats_servers(self) -> tuple[str, ...]:

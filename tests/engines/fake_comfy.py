@@ -41,6 +41,9 @@ class FakeComfy:
         self.drop_next = self.silent = False
         self.babble: bytes | None = None
         self.flood = self.endless = False
+        self.login = self.prefix = ""
+        self.refuse: dict[str, int] = {}
+        self.old = False
         self.opened: asyncio.Queue[str] = asyncio.Queue()
         self._number = 0
         self._clear()
@@ -97,8 +100,15 @@ class FakeComfy:
     # HTTP
 
     async def _answer(self, asked: Asked) -> Answer:
-        path = asked.path.removeprefix("/api") if asked.path.startswith("/api/") else asked.path
+        if self.login and asked.headers.get("authorization") != self.login:  # by a proxy that stands before it
+            return Answer(401, b"<html>401 Authorization Required</html>", "text/html")
+        if not asked.path.startswith(f"{self.prefix}/"):
+            return Answer(404, b"404: Not Found", "text/plain")
+        path = asked.path.removeprefix(self.prefix)
+        path = path.removeprefix("/api") if path.startswith("/api/") else path
         self.asked.append((asked.method, path))
+        if path in self.refuse:
+            return Answer(self.refuse[path], b"<html>no</html>", "text/html", {"Location": "/login"})
         if self.silent:
             await asyncio.Event().wait()
         if self.babble is not None:
@@ -114,6 +124,8 @@ class FakeComfy:
                 return as_json({"system": system, "devices": [device]})
             case "GET", ["object_info"]:
                 return as_json({name: info(name, spec) for name, spec in self._known().items()})
+            case "GET", ["object_info", _] if self.old:
+                return Answer(404, b"404: Not Found", "text/plain")
             case "GET", ["object_info", name]:
                 known = self._known()
                 return as_json({name: info(name, known[name])} if name in known else {})
@@ -236,6 +248,11 @@ class FakeComfy:
     # The socket
 
     async def _opened(self, socket: Socket) -> None:
+        asked = socket.asked
+        if asked.path != f"{self.prefix}/ws" or "/ws" in self.refuse or (
+                self.login and asked.headers.get("authorization") != self.login):
+            socket.abort()
+            return
         sid = socket.asked.query.get("clientId") or uuid4().hex
         again = sid in self.sockets or (self.running is not None and self.running[3].get("client_id") == sid)
         self.sockets[sid] = socket

@@ -65,6 +65,8 @@ class Catalogue:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known: OrderedDict[str, tuple[float, Mapping[str, Any] | None]] = OrderedDict()
+        self._asking_all = asyncio.Lock()
+        self._everything: tuple[float, Any] = (0.0, None)
 
     async def described(self, classes: Sequence[str]) -> dict[str, Mapping[str, Any] | None]:
         """Class -> its description, ``None`` when it is not installed."""
@@ -84,6 +86,7 @@ class Catalogue:
     def forget(self) -> None:
         """What was known may be old: the server has just said something else."""
         self._known.clear()
+        self._everything = (0.0, None)
 
     async def files(self, folder: str) -> tuple[str, ...]:
         """The files of a folder that ``LISTS`` knows."""
@@ -91,10 +94,25 @@ class Catalogue:
         return choices((await self.described([class_]))[class_], input_) or ()
 
     async def _asked(self, name: str) -> Mapping[str, Any] | None:
-        answer = await self._client.get("/object_info/" + quoted(name))
+        try:
+            answer = await self._client.get("/object_info/" + quoted(name))
+        except EngineError as error:
+            if error.fault.detail.get("status") != 404:
+                raise
+            answer = await self._all()  # the oldest servers tell of all classes at once, and of none alone
         if not isinstance(answer, dict) or not isinstance(answer.get(name, {}), dict):
             raise EngineError(fault("ENGINE_ERROR", "What answers there does not speak as ComfyUI does."))
         return answer.get(name)
+
+
+    async def _all(self) -> Any:
+        """Everything at once, asked once for however many classes are asked for together."""
+        async with self._asking_all:
+            began, answer = self._everything
+            if answer is None or time.monotonic() - began > FRESH_SECONDS:
+                answer = await self._client.get("/object_info")
+                self._everything = (time.monotonic(), answer)
+            return answer
 
 
 def declared(description: Mapping[str, Any] | None, name: str) -> tuple[Any, Mapping[str, Any]] | None:

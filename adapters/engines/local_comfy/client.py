@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from secrets import token_hex
@@ -42,6 +43,15 @@ def checked_address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def login_of(key: str) -> str:
+    """The header for what people call their key: ``user:password``, a token, or the header's value itself."""
+    if key.split(" ", 1)[0].lower() in ("basic", "bearer") and " " in key:
+        return key
+    if ":" in key:
+        return "Basic " + b64encode(key.encode()).decode()
+    return "Bearer " + key
+
+
 _PATHS: Final = re.compile(
     r"(?<!\w)(?:[A-Za-z]:[\\/]|\\\\|~/|/)"
     r"(?:[^\s\"'<>|:*?\\/]+(?: [^\s\"'<>|:*?\\/]+)*[\\/])+(?P<last>[^\s\"'<>|:*?\\/]*)"
@@ -66,16 +76,20 @@ def quoted(name: str) -> str:
 class Client:
     """One server. Every method raises ``EngineError`` and nothing else for what goes wrong outside.
 
-    ``patience_seconds`` bounds one whole request but for the bytes of files, which it bounds piece by piece.
+    ``patience_seconds`` bounds one whole request but for the bytes of files, which it bounds piece by piece. ``key`` is
+    for a proxy in front of it: ``user:password``, or a token.
     """
 
-    def __init__(self, address: str, patience_seconds: float) -> None:
+    def __init__(self, address: str, patience_seconds: float, key: str | None = None) -> None:
         self.address = checked_address(address)
+        self.login = {"Authorization": login_of(key)} if key else {}
+        told = {key, key.split(" ")[-1], login_of(key).split(" ")[-1]} if key else set()
+        self._secrets = [one.encode() for one in told if len(one) >= 4]
         self._patience = patience_seconds
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(patience_seconds, connect=min(3.0, patience_seconds)),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=4),
-            follow_redirects=False, trust_env=False,
+            follow_redirects=False, trust_env=False, headers=self.login,
             verify=self.address.startswith("https:"),  # reading the certificates takes time that http need not spend
         )
 
@@ -136,7 +150,7 @@ class Client:
                 if answer.status_code == 404:
                     raise Gone
                 if answer.status_code != 200:
-                    raise _odd(f"ComfyUI answered {answer.status_code} for a file")
+                    raise _refused(answer.status_code) or _odd(f"ComfyUI answered {answer.status_code} for a file")
                 yield _pieces(answer)
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
@@ -152,8 +166,15 @@ class Client:
             raise _unreachable(error) from None
         except TimeoutError:
             raise _unreachable(httpx.ReadTimeout("")) from None
+        for secret in self._secrets:  # what answers may quote what it was sent
+            content = content.replace(secret, b"[key]")
         if status == 400:
             raise Rejected(_parsed(content) if content[:1] == b"{" else {})
+        if (no := _refused(status)) is not None:
+            raise no
+        if status in (502, 503, 504):  # a proxy answers, and nobody knows whether ComfyUI was asked
+            raise EngineError(fault("SERVICE_UNAVAILABLE", f"What stands before ComfyUI answered {status}.",
+                                    status=status), Submission.UNKNOWN)
         if status >= 500:
             raise EngineError(fault("ENGINE_ERROR", f"ComfyUI answered {status}: {without_paths(_text(content), 200)}",
                                     status=status), Submission.UNKNOWN)
@@ -201,12 +222,31 @@ def _parsed(content: bytes) -> Any:
 
 
 def _text(content: bytes) -> str:
-    return content[:2000].decode("utf-8", "replace")
+    return "with a page." if content.lstrip()[:1] == b"<" else content[:2000].decode("utf-8", "replace")
 
 
 def _odd(sentence: str, **detail: object) -> EngineError:
     """An answer that ComfyUI does not give: something else may be listening there."""
     return EngineError(fault("ENGINE_ERROR", sentence + ".", **detail), Submission.UNKNOWN)
+
+
+def _refused(status: int) -> EngineError | None:
+    """What certain statuses say, none of which ComfyUI itself gives: whatever was sent has not been taken."""
+    if status in (401, 403, 407):
+        return EngineError(fault("AUTH_INVALID" if status == 403 else "AUTH_MISSING", "ComfyUI is behind a login: set "
+                                 "COMFYVN_COMFY_KEY to user:password, or to a token.", status=status))
+    if status in (301, 302, 303, 307, 308):
+        return EngineError(fault("ENGINE_ERROR", "What answers there sends elsewhere, to a login page perhaps: set "
+                                 "COMFYVN_COMFY_URL to where ComfyUI itself answers.", status=status))
+    if status == 413:
+        return EngineError(fault("FILE_REFUSED", "That is more than ComfyUI, or what stands before it, takes at once: "
+                                 "start ComfyUI with a larger --max-upload-size.", status=status))
+    if status == 429:
+        return EngineError(fault("RATE_LIMIT_EXCEEDED", "What stands before ComfyUI asks to slow down.", status=status))
+    if status in (404, 405, 411, 415):
+        return EngineError(fault("ENGINE_ERROR", f"What answers there has not what ComfyUI has ({status}): look at "
+                                 "COMFYVN_COMFY_URL.", status=status))
+    return None
 
 
 def _unreachable(error: httpx.HTTPError) -> EngineError:

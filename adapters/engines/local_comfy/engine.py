@@ -27,6 +27,7 @@ from domain.ports.engines import (
     Cancelled,
     Cancelling,
     EngineError,
+    Failed,
     Health,
     Lost,
     Material,
@@ -66,11 +67,11 @@ class LocalComfy:
     """One ComfyUI server. ``patience_seconds`` bounds each request; ``own`` holds workflows that users bring."""
 
     def __init__(self, address: str = ADDRESS, *, own: WorkflowFolder | None = None, slots: int = 1,
-                 patience_seconds: float = 30.0) -> None:
-        self._client = Client(address, patience_seconds)
+                 patience_seconds: float = 30.0, key: str | None = None) -> None:
+        self._client = Client(address, patience_seconds, key)
         self._catalogue = Catalogue(self._client)
         self._client_id = uuid4().hex
-        self._listener = Listener(self._client.address, self._client_id)
+        self._listener = Listener(self._client.address, self._client_id, self._client.login)
         self._cancelled: dict[str, None] = {}
         self._own = own
         self._health_patience = min(5.0, patience_seconds)
@@ -108,7 +109,9 @@ class LocalComfy:
         except TimeoutError:
             return Health("offline", "ComfyUI does not answer.", (START_HINT, "start_engine"))
         except EngineError as error:
-            away = error.fault.code in ("CONNECTION_REFUSED", "CONNECTION_TIMEOUT")
+            away = error.fault.code in ("CONNECTION_REFUSED", "CONNECTION_TIMEOUT", "SERVICE_UNAVAILABLE")
+            if error.fault.meaning.action in ("add_key", "replace_key"):
+                return Health("not_connected", error.fault.message, ("Set COMFYVN_COMFY_KEY.", "add_key"))
             return Health("offline" if away else "error", error.fault.message, (START_HINT, "start_engine"))
         system = stats["system"]
         version = str(system.get("comfyui_version", ""))[:50]
@@ -170,8 +173,12 @@ class LocalComfy:
             return Cancelled() if run in self._cancelled else Lost()
         self._listener.forget(run)
         facts = accepted.memo.get("facts")
-        return outcome(entry, {"workflow": accepted.memo.get("workflow"), "model": accepted.memo.get("model"),
-                               "embeds": "prompt_graph", **(facts if isinstance(facts, dict) else {})})
+        found = outcome(entry, {"workflow": accepted.memo.get("workflow"), "model": accepted.memo.get("model"),
+                                "embeds": "prompt_graph", **(facts if isinstance(facts, dict) else {})})
+        if isinstance(found, Failed) and found.fault.detail.get("reason") == "no_files":
+            with suppress(EngineError):  # from the cache nothing would come the next time either
+                await self._tell("/free", {"free_memory": True})
+        return found
 
     async def cancel(self, accepted: Accepted) -> Cancelling:
         """Twice: what waited when we looked may have begun when we asked, and then only an interrupt helps (trap 5)."""

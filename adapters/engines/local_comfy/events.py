@@ -50,7 +50,8 @@ class Progress:
 class Listener:
     """One socket under one client id. ``watch`` says which runs are ours; of others nothing is kept."""
 
-    def __init__(self, address: str, client_id: str) -> None:
+    def __init__(self, address: str, client_id: str, login: Mapping[str, str] | None = None) -> None:
+        self._login = dict(login or {})
         self._url = f"ws{address.removeprefix('http')}/ws?clientId={client_id}"
         self._runs: OrderedDict[str, Progress] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
@@ -81,8 +82,9 @@ class Listener:
         failures = 0
         while True:
             try:
-                async with connect(self._url, max_size=MESSAGE_BYTES, proxy=None, compression=None, open_timeout=5,
-                                   close_timeout=1, ping_interval=20, ping_timeout=60) as socket:
+                async with connect(self._url, additional_headers=self._login, max_size=MESSAGE_BYTES, proxy=None,
+                                   compression=None, open_timeout=5, close_timeout=1, ping_interval=20,
+                                   ping_timeout=60) as socket:
                     failures = 0
                     self.connected.set()
                     async for message in socket:

@@ -86,12 +86,13 @@ def _messages(told: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _done(outputs: Any, facts: Mapping[str, Json]) -> Done | Failed:
     products = [*_products(outputs)]
     if not products:  # trap 12: a node that only sends to a socket stores nothing
-        return Failed(fault("ENGINE_ERROR", "ComfyUI finished and stored no file."))
+        return Failed(fault("ENGINE_ERROR", "ComfyUI finished and stored no file.", reason="no_files"))
     return Done(products[:PRODUCTS_LIMIT], facts=facts)
 
 
 def _products(outputs: Any) -> Iterator[Product]:
     seen: set[str] = set()
+    known: set[tuple[str, str]] = set()
     for told in outputs.values() if isinstance(outputs, dict) else []:
         for files in told.values() if isinstance(told, dict) else []:
             for file in files if isinstance(files, list) else []:
@@ -100,8 +101,10 @@ def _products(outputs: Any) -> Iterator[Product]:
                 name, folder = file.get("filename"), file.get("subfolder") or ""
                 if not isinstance(name, str) or not isinstance(folder, str) or not _plain(name, folder):
                     raise odd("ComfyUI names a file that lies outside of its output folder.")
-                if (shown := name if name not in seen else f"{len(seen)}-{name}") in seen:
-                    continue
+                if (folder, name) in known:
+                    continue  # one node hands its files on to another, which tells of them again
+                known.add((folder, name))
+                shown = name if name not in seen else f"{len(seen)}-{name}"
                 seen.add(shown)
                 yield Product(shown, MEDIA.get(PurePosixPath(name).suffix.lower(), "application/octet-stream"),
                               {"filename": name, "subfolder": folder, "type": "output"})
