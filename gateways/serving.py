@@ -20,6 +20,7 @@ from domain.errors import Refused, Remedy, Unavailable
 from services.access import TokenBook, is_loopback
 from services.bootstrap import Opened, open_everything, reach_tokens
 from services.settings import Settings
+from services.studio import FIRST_MOMENT_SECONDS
 from services.supervisor import Child, run_until_told
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ async def _serve(settings: Settings, worker: bool, told: Told) -> None:
         async with open_everything(settings, role="server", projecting=False) as opened:
             access = reach_tokens(settings)
             guard(settings.host, access)
+            opened.studio.first_moment_seconds = FIRST_MOMENT_SECONDS if worker else 0.0
             child = Child("worker", worker_command(settings), worker_environment(settings))
             app = create_app(opened.studio, access=access, worker_status=lambda: _children(child, opened, worker))
             async with _beside([child.run()] if worker else []), _door(app, settings, listening) as door:

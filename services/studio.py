@@ -19,6 +19,8 @@ from domain.errors import Refused, Remedy, Unavailable
 from domain.ids import MAIN, derived_id
 from domain.ports import Blobs, Log, ReadModels
 from domain.ports.credentials import Credentials
+from domain.ports.downloads import Source
+from domain.ports.model_files import ModelFiles
 from projections.reading import Query, View
 from services.dispatcher import Dispatcher, Receipt
 from services.generation.engines import Engines
@@ -31,6 +33,9 @@ from services.vault import Vault
 
 MOMENT_SECONDS: Final = 3.0
 """How long a question waits at most for what this process has just recorded, when nobody asked it to wait."""
+
+FIRST_MOMENT_SECONDS: Final = 20.0
+"""The same while a worker that is bound to count has yet to start."""
 
 HURRY_SECONDS: Final = 10.0
 """How long questions do not wait after one has waited in vain."""
@@ -73,10 +78,13 @@ class Studio:
     blobs: Blobs
     clock: Callable[[], str] = utc_now
     moment_seconds: float = MOMENT_SECONDS
+    first_moment_seconds: float = 0.0
     engines: Engines = field(default_factory=Engines)
     credentials: Credentials | None = None
     vault: Vault = field(default_factory=Vault)
     webhooks: Webhooks | None = None
+    model_files: ModelFiles | None = None
+    source: Source | None = None
     stories: Stories = field(init=False)
     _newest: dict[str, int] = field(default_factory=dict)
     _counted: dict[str, int] = field(default_factory=dict)
@@ -165,11 +173,14 @@ class Studio:
         began = monotonic()
         while behind and monotonic() >= self._hurry_until:
             behind = list(await asyncio.to_thread(self._behind, behind, position))
-            if behind and monotonic() - began > self.moment_seconds:
+            if behind and monotonic() - began > max(self.moment_seconds, self.first_moment_seconds):
                 # Nobody counts, or not fast enough: others need not wait in vain as well.
                 self._hurry_until = monotonic() + HURRY_SECONDS
+                self.first_moment_seconds = 0.0
             elif behind:
                 await asyncio.sleep(0.003)
+            else:
+                self.first_moment_seconds = 0.0
 
     async def counted(self, projections: Sequence[str], position: int) -> None:
         """Waits until read models have counted a position; raises ``Unavailable`` when that takes too long."""

@@ -96,7 +96,7 @@ class Crowd:
                     await asking
                 await asyncio.sleep(0.02)
 
-    async def settle(self, url: str, *, seconds: float = 60) -> None:
+    async def settle(self, url: str, *, seconds: float = 180) -> None:
         """Asks everything that has no final answer again, with its key, until it has one."""
         async with asyncio.timeout(seconds), httpx.AsyncClient(base_url=url, timeout=20) as http:
             while open_asks := [ask for ask in self.asks if not ask.settled]:

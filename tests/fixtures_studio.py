@@ -87,7 +87,8 @@ class RunningServer:
     def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         self.data = data
         self.options = options
-        self.environment = {**os.environ, **(environment or {})}
+        # A reader that names a position waits for it, however busy the machine that runs the tests.
+        self.environment = {**os.environ, "COMFYVN_WAIT_SECONDS": "45", **(environment or {})}
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
         self.errors: list[str] = []
