@@ -183,14 +183,19 @@ class Outgoing:
 
     @asynccontextmanager
     async def get(
-        self, url: str, *, limit: int = PRODUCT_BYTES, headers: Mapping[str, str] | None = None
+        self, url: str, *, limit: int = PRODUCT_BYTES, headers: Mapping[str, str] | None = None,
+        for_origin: Mapping[str, Mapping[str, str]] | None = None,
     ) -> AsyncIterator[Fetched]:
         """The answer at an address, redirects followed. Raises ``NotAllowed`` and ``Unreachable``, also while its
-        pieces are read: a file larger than ``limit`` bytes, or one that ends before its told length, is not taken."""
+        pieces are read: a file larger than ``limit`` bytes, or one that ends before its told length, is not taken.
+
+        ``headers`` go along to every origin; those ``for_origin`` (a key, say) to the origin that they are for.
+        """
         deadline = asyncio.get_running_loop().time() + self._whole
         here = self.check(url)
         for _ in range(REDIRECTS_LIMIT + 1):
-            async with self._asked("GET", here, headers or {}, None) as answer:
+            own = (for_origin or {}).get(origin_of(here), {})
+            async with self._asked("GET", here, {**(headers or {}), **own}, None) as answer:
                 told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
                 if answer.status in (301, 302, 303, 307, 308):
                     here = self._redirected(here, told.get("location", ""))

@@ -50,6 +50,11 @@ class DataFolder:
         return self.root / "workflows"
 
     @property
+    def models(self) -> Path:
+        """Files of models, unless a folder of its own is set for them."""
+        return self.root / "models"
+
+    @property
     def tokens(self) -> Path:
         return self.root / "tokens.json"
 

@@ -17,7 +17,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "contexts"
 OWN = (
     "scene", "playthrough", "save", "worldline", "pov", "snapshot", "presentation", "character", "world", "template",
     "asset", "provenance", "ledger", "budget", "policy", "export", "timeline", "variables", "job", "disclosure",
-    "provider", "preset", "engine",
+    "provider", "preset", "engine", "model",
 )
 """Pages whose examples begin with an empty studio, in an order in which each finds what it needs."""
 

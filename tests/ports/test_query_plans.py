@@ -38,9 +38,10 @@ VALUES: dict[str, Any] = {
     "everything": True, "export_id": "ab" * 8, "fast_forward": False, "finished": True, "mask_pov": True,
     "name": "trust", "playthrough": "ab" * 8, "playthrough_id": "ab" * 8, "pov": "mara", "scope": "global",
     "slot": "quay", "source": "night", "source_at": 9, "target": "main", "target_at": 9, "timeline_id": "main",
-    "worlds": ("main", "night"), "month": "2026-01",
+    "worlds": ("main", "night"), "month": "2026-01", "license": "MIT", "model_id": "custom-rain",
 }
 OTHERWISE = {
+    "ListCustomModels": {"type": "lora"}, "ListModelDownloads": {"status": "waiting"},
     "ListEntries": {"kind": "deducted"}, "ListAssets": {"type": "image"},
     "ListJobs": {"status": "failed", "since": "2026-01-02T03:04", "until": "2026-01-03"},
     "ShowDisclosure": {"category": "graphics"},
