@@ -28,6 +28,7 @@ import commands.story.world
 import commands.story.worldline
 import commands.studio.asset
 import commands.studio.job
+import commands.studio.model
 import commands.studio.preset
 import commands.studio.provenance
 import commands.trust.policy
@@ -48,6 +49,7 @@ import domain.story.world
 import domain.story.worldline
 import domain.studio.asset
 import domain.studio.job
+import domain.studio.model
 import domain.studio.preset
 import domain.studio.provenance
 import domain.trust.policy
@@ -81,6 +83,7 @@ import projections.story.worldline
 import projections.studio.asset
 import projections.studio.disclosure
 import projections.studio.job
+import projections.studio.model
 import projections.studio.preset
 import projections.studio.provenance
 import projections.trust.policy
@@ -109,6 +112,7 @@ CONTEXTS: Final = (
     (None, None, projections.studio.disclosure),
     (domain.studio.job, commands.studio.job, projections.studio.job),
     (domain.studio.preset, commands.studio.preset, projections.studio.preset),
+    (domain.studio.model, commands.studio.model, projections.studio.model),
     (domain.operations.budget, commands.operations.budget, projections.operations.budget),
     (domain.operations.ledger, commands.operations.ledger, projections.operations.ledger),
     (domain.trust.policy, commands.trust.policy, projections.trust.policy),

@@ -49,6 +49,7 @@ from gateways.http.live import live_figures
 from gateways.http.log import log_doors
 from gateways.http.merging import merging_doors
 from gateways.http.metrics import Metrics
+from gateways.http.models import model_doors
 from gateways.http.playtest import playtest_doors
 from gateways.http.posed import posed_doors
 from gateways.http.problems import (
@@ -138,6 +139,7 @@ class StudioApp(FastAPI):
             *analytics_doors(studio),
             *budget_doors(studio),
             *provider_doors(studio),
+            *model_doors(studio, hub, self.state.locations),
             *setup_doors(studio),
             *playtest_doors(studio),
             *scenario_doors(),

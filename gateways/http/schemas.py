@@ -23,7 +23,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         "required": ["type", "title", "status", "error", "message", "remediation", "detail", "request_id"],
         "properties": {
             "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-            "error": {"type": "string", "pattern": "^[a-z0-9_]+$", "description": "A code that stays the same."},
+            "error": {"type": "string", "pattern": "^[A-Za-z0-9_]+$", "description": "A code that stays the same."},
             "message": {"type": "string", "description": "One sentence for people."},
             "remediation": {"type": "array", "items": {
                 "type": "object", "required": ["text", "action"],
