@@ -165,7 +165,7 @@ def complain(error: ComfyVNError, *, as_json: bool = False) -> None:
     console = err()
     console.print(f"[bold red]{escape(SECRETS.text(error.message))}[/]")
     for remedy in error.remediation:
-        console.print(f"  [dim]→[/] {escape(remedy.text)}")
+        console.print(f"  [dim]→[/] {escape(SECRETS.text(remedy.text))}")
 
 
 def _cannot(error: OSError) -> Unavailable:
@@ -178,7 +178,7 @@ def _cannot(error: OSError) -> Unavailable:
 
 def _defect(error: Exception, as_json: bool) -> None:
     if os.environ.get("COMFYVN_LOG_LEVEL", "").lower() == "debug":
-        traceback.print_exception(error)
+        sys.stderr.write(SECRETS.text("".join(traceback.format_exception(error))))
     complain(_Defect(f"A defect of ComfyVN: {type(error).__name__}: {error}"), as_json=as_json)
 
 

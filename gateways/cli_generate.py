@@ -13,7 +13,7 @@ from domain.errors import Invalid, Remedy
 from domain.ids import checked
 from domain.studio.preset_model import Input, Preset
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
-from gateways.cli_jobs import followed
+from gateways.cli_job_watching import followed
 from services.bootstrap import open_everything
 from services.generation.accepting import accepted, foreseen, recorded
 from services.generation.library import find_preset
@@ -112,12 +112,14 @@ def presets(
             return
         table = Table(box=None, pad_edge=False)
         table.add_column("preset", no_wrap=True)
-        for name in ("makes", "runs now", "on, or what is missing", "what helps"):
+        for name in ("makes", "runs now", "on, or what is missing"):
             table.add_column(name, overflow="fold")
         for one in found["items"]:
-            table.add_row(one["id"], one["makes"], *_standing(one["can_run"], one["default_quality"]),
-                          escape("\n".join(press["text"] for press in one["can_run"]["press"])))
+            table.add_row(one["id"], one["makes"], *_standing(one["can_run"], one["default_quality"]))
         out().print(table)
+        # The same few things help most presets: each is told once.
+        for text in dict.fromkeys(press["text"] for one in found["items"] for press in one["can_run"]["press"]):
+            err().print(f"  [dim]→[/] {escape(text)}")
 
     run(work, as_json=as_json)
 

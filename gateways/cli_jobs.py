@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Group
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from commands.declaration import Command
 from commands.studio.job import CancelJob, PrioritiseJob, ReleaseJob, ResolveAttempt
 from domain.errors import Refused, Remedy
-from domain.ids import UNBRANCHED, checked
-from domain.studio.job import CATEGORY, Open
+from domain.ids import checked
+from domain.studio.job import Open
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
-from projections.studio.disclosure import ShowDisclosure
-from projections.studio.job_views import OVER, ListJobs, ShowJob, Status
-from services.bootstrap import Opened, open_everything
+from gateways.cli_job_drawing import drawn, line_of, table_of
+from gateways.cli_job_watching import followed, job_of, watched
+from projections.studio.job_views import ListJobLines, ListJobs, Status
+from services.bootstrap import open_everything
 from services.generation.accepting import again, told
 from services.generation.planning import job_state, repeated
 from services.studio import Asker
@@ -28,11 +26,6 @@ app = typer.Typer(no_args_is_help=True, help="What was asked of engines, how it 
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
-_COLOURS: Final = {
-    "queued": "dim", "running": "cyan", "waiting": "yellow", "cancelling": "yellow", "uncertain": "magenta",
-    "quarantined": "magenta", "completed": "green", "failed": "red", "cancelled": "dim", "lost": "red",
-}
-_LEVELS: Final = {"info": "dim", "warning": "yellow", "error": "red"}
 
 
 @app.command("list")
@@ -70,7 +63,7 @@ def list_(
         if as_json:
             emit({"project": project, **found})
         else:
-            out().print(_table(project, found["items"]))
+            out().print(table_of(project, found["items"]))
             if found["next"]:
                 err().print("[dim]There are more: narrow the list, or raise --limit.[/]")
 
@@ -87,11 +80,11 @@ def show(job_id: JobId, project: Project = "default", data: Data = None, as_json
     async def work() -> None:
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(["jobs"])
-            job = await _job(opened, project, job_id)
+            job = await job_of(opened, project, job_id)
         if as_json:
             emit(job)
         else:
-            out().print(_drawn(job))
+            out().print(drawn(job))
 
     run(work, as_json=as_json)
 
@@ -107,6 +100,65 @@ def follow(job_id: JobId, project: Project = "default", data: Data = None, as_js
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(["jobs"])
             return await followed(opened, project, job_id, as_json=as_json)
+
+    run(work, as_json=as_json)
+
+
+@app.command()
+def log(
+    job_id: JobId,
+    level: Annotated[str | None, typer.Option(help="info | warning | error", show_default=False)] = None,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+    project: Project = "default", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """The whole story of a job, oldest line first. It holds no secret and nothing that was put in.
+
+    comfyvn jobs log JOB --level error
+    """
+
+    async def work() -> ExitCode:
+        async with open_everything(settings_of(data), create=False) as opened:
+            await opened.counted_everything(["jobs"])
+            if follow_it and level is None:
+                return await followed(opened, project, job_id, as_json=as_json)
+            view, lines, asked = opened.studio.registry.views["ListJobLines"], list[dict[str, Any]](), {
+                "project": checked("project", project), "job_id": checked("job", job_id), "level": level, "limit": 500,
+            }
+            while True:
+                page = await opened.studio.look(view, ListJobLines.model_validate(asked))
+                lines += page["items"]
+                if page["next"] is None:
+                    break
+                asked["cursor"] = page["next"]
+        if as_json:
+            emit({"job_id": job_id, "project": project, "lines": lines})
+        else:
+            for one in lines:
+                out().print(line_of(f"{one['time']} {one['level']} {one['text']}"))
+        return ExitCode.OK
+
+    run(work, as_json=as_json)
+
+
+@app.command()
+def watch(
+    job_id: Annotated[str | None, typer.Argument(metavar="[JOB]", help="One job; else all of the project.",
+                                                 show_default=False)] = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is under way.")] = False,
+    project: Project = "default", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """Watch the jobs of a project as they go; with JOB only that one, until it is over. Ctrl-C ends it.
+
+    comfyvn jobs watch --project demo
+    """
+
+    async def work() -> ExitCode:
+        checked("project", project)
+        async with open_everything(settings_of(data), create=False) as opened:
+            if job_id is not None:
+                await opened.counted_everything(["jobs"])
+                return await followed(opened, project, job_id, as_json=as_json)
+            return await watched(opened, project, as_json=as_json, until_idle=until_idle)
 
     run(work, as_json=as_json)
 
@@ -229,7 +281,7 @@ def resolve(
             usage("Say either --accepted-as ID or --never-accepted.", "Look at the engine's own list of tasks first.")
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(["jobs"])
-            job = await _job(opened, project, job_id)
+            job = await job_of(opened, project, job_id)
             doubted = [one for one in job["attempts"] if one["status"] == "doubted"]
             if not doubted:
                 raise Refused(
@@ -247,72 +299,7 @@ def resolve(
     run(work, as_json=as_json)
 
 
-def disclosure(project: Project = "default", data: Data = None, as_json: AsJson = False) -> None:
-    """Which assets were generated, how and with what, in the words that itch.io and Steam ask for.
-
-    comfyvn disclosure --project demo
-    """
-
-    async def work() -> None:
-        checked("project", project)
-        async with open_everything(settings_of(data), create=False) as opened:
-            await opened.counted_everything(["disclosure"])
-            view = opened.studio.registry.views["ShowDisclosure"]
-            told = await opened.studio.look(view, ShowDisclosure(project=project, limit=500))
-            items, cursor = list(told["items"]), told["next"]
-            while cursor:
-                more = await opened.studio.look(view, ShowDisclosure(project=project, limit=500, cursor=cursor))
-                items, cursor = [*items, *more["items"]], more["next"]
-        if as_json:
-            emit({**told, "items": items, "next": None})
-        else:
-            _disclosed(project, told, items)
-
-    run(work, as_json=as_json)
-
-
-# --- asking and following -------------------------------------------------------------------------------------------
-
-
-async def followed(opened: Opened, project: str, job_id: str, *, as_json: bool) -> ExitCode:
-    """Shows a job until it is over: lines on standard output and a bar on standard error, or one document a change."""
-    studio = opened.studio
-    job = await _job(opened, project, job_id)
-    if job["status"] not in OVER and opened.reached.attached_to is None:
-        err().print("[yellow]No server and no worker runs on this folder: nobody works on the job.[/]")
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-               TimeElapsedColumn())
-    said: set[str] = set()
-    with Progress(*columns, console=err(), transient=True, disable=as_json or not err().is_terminal) as bar:
-        task = bar.add_task(job["name"] or job_id, total=1.0)
-
-        def tell() -> None:
-            nonlocal said
-            bar.update(task, completed=job["progress"]["fraction"], description=escape(_doing(job)))
-            if as_json:
-                emit(job)
-                return
-            fresh = [text for text in job["logs"] if text not in said]
-            if fresh:
-                out().print("\n".join(map(_line, fresh)))
-            said = set(job["logs"])
-
-        tell()
-        reached, subject = job["position"], f"vn.{project}.{UNBRANCHED}.{CATEGORY}.{job_id}"
-        while job["status"] not in OVER:
-            async for batch in studio.log.follow(after=reached, pattern=subject):
-                reached = batch[-1].position
-                job = await _job(opened, project, job_id, reached)
-                tell()
-                if job["status"] in OVER:
-                    break
-    return ExitCode.OK if job["status"] == "completed" else ExitCode.NO
-
-
-async def _job(opened: Opened, project: str, job_id: str, position: int = 0) -> dict[str, Any]:
-    query = ShowJob(project=checked("project", project), job_id=checked("job", job_id), min_position=position)
-    job: dict[str, Any] = await opened.studio.look(opened.studio.registry.views["ShowJob"], query)
-    return job
+# --- asking -------------------------------------------------------------------------------------------
 
 
 def _ask(
@@ -338,85 +325,3 @@ def _done(job_id: str, what: str, changed: bool, position: int, as_json: bool, d
         out().print(f"Job [bold]{escape(job_id)}[/] {what}.")
     else:
         out().print(f"Job [bold]{escape(job_id)}[/] is so already.")
-
-
-# --- drawing --------------------------------------------------------------------------------------------------------
-
-
-def _table(project: str, jobs: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"Jobs of {escape(project)}", title_justify="left", box=None, header_style="dim")
-    for column in ("job", "status", "", "preset", "owner", "engine", "cost", "asked for"):
-        table.add_column(column)
-    for job in jobs:
-        progress = job["progress"]
-        share = f"{progress['fraction']:.0%}" if job["status"] not in OVER | {"queued"} else job["error_code"] or ""
-        table.add_row(
-            escape(job["job_id"]), _coloured(job["status"]), share, escape(job["preset_id"]), escape(job["owner"]),
-            escape(job["engine_used"] or ""), _credits(job["credit_cost"]), job["created_at"][:19].replace("T", " "),
-        )
-    return table
-
-
-def _drawn(job: dict[str, Any]) -> Group:
-    head = Table.grid(padding=(0, 2))
-    cost = _credits(job["credit_cost"]) or "nothing"
-    held = f" of {_credits(job['credit_held'])} held" if job["credit_held"] else ""
-    for name, value in (
-        ("job", escape(job["job_id"])), ("status", _coloured(job["status"])), ("preset", escape(job["preset_id"])),
-        ("name", escape(job["name"])), ("owner", escape(job["owner"])), ("doing", escape(_doing(job))),
-        ("engine", escape(job["engine_used"] or "")), ("cost", cost + held),
-        ("in the queue", str(job["queue_position"] or "")), ("asked for", job["created_at"]),
-        ("begun", job["started_at"] or ""), ("over", job["finished_at"] or ""),
-        ("again after", escape(job["retry_of"] or "")),
-        ("tried again as", escape(", ".join(one["job_id"] for one in job["lineage"]["retries"]))),
-    ):
-        if value:
-            head.add_row(f"[dim]{name}[/]", value)
-    for name, files in job["outputs"].items():
-        for file in files:
-            head.add_row(f"[dim]{escape(name)}[/]", escape(f"{file['asset']}  {file['url']}"))
-    parts: list[Any] = [head]
-    if job["fault"]:
-        remedies = "\n".join(f"  [dim]→[/] {escape(one['text'])}" for one in job["remediation"])
-        parts.append(f"[red]{escape(job['error_code'])}[/] {escape(job['error'])}\n{remedies}")
-    parts += [_line(text) for text in job["logs"]]
-    return Group(*parts)
-
-
-def _disclosed(project: str, told: dict[str, Any], items: list[dict[str, Any]]) -> None:
-    table = Table(title=f"Generated in {escape(project)}", title_justify="left", box=None, header_style="dim")
-    for column in ("asset", "name", "what", "made by", "engine", "model", "job"):
-        table.add_column(column)
-    for one in items:
-        table.add_row(*map(escape, (one["uid"], one["name"], one["category"], one["made_by"], one["engine"],
-                                    one["model"], one["job_id"])))
-    console = out()
-    console.print(table)
-    boxes = (name for name in ("graphics", "sound", "text") if told["itch"][name])
-    console.print(f"[bold]itch.io[/]  {', '.join(boxes) or 'nothing generated'}")
-    before = told["steam"]["pre_generated"]["statement"] or "nothing."
-    console.print(f"[bold]Steam[/]    pre-generated: {escape(before)}", soft_wrap=True)
-    console.print(f"         live-generated: {escape(told['steam']['live_generated']['statement'])}", soft_wrap=True)
-    console.print(f"[dim]{escape(told['note'])}[/]", soft_wrap=True)
-
-
-def _doing(job: dict[str, Any]) -> str:
-    progress = job["progress"]
-    words = [job["status"]]
-    if progress["steps_total"] > 1:
-        words.append(f"step {min(progress['steps_done'] + 1, progress['steps_total'])} of {progress['steps_total']}")
-    return " · ".join([*words, *filter(None, [progress["doing"]])])
-
-
-def _line(text: str) -> str:
-    time, _, rest = text.partition(" ")
-    level, _, said = rest.partition(" ")
-    return f"[dim]{time[11:19]}[/] [{_LEVELS.get(level, 'dim')}]{escape(said)}[/]"
-
-
-def _coloured(status: str) -> str:
-    return f"[{_COLOURS.get(status, 'default')}]{status}[/]"
-
-
-def _credits(amount: int) -> str:
-    return f"{amount / 1_000_000:g}" if amount else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,39 @@ def told(*arguments: str, data: Path) -> Any:
     return json.loads(done.stdout)
 
 
-async def _said(data: Path, commands: Sequence[Command]) -> None:
-    async with open_everything(Settings.load(data=data), projecting=False) as opened:
-        for command in commands:
-            await opened.studio.ask(command, Asker("mara"), project="demo")
+def _held(data: Path, commands: Sequence[Command], ready: threading.Event, over: threading.Event) -> None:
+    """A studio that stays open: every command attaches to its log, and none has to start one of its own."""
+
+    async def hold() -> None:
+        async with open_everything(Settings.load(data=data), role="server") as opened:
+            for command in commands:
+                await opened.studio.ask(command, Asker("mara"), project="demo")
+            await opened.counted_everything()
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    asyncio.run(hold())
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("jobs") / "studio"
     doubtful = [requested("doubtful"), taken("doubtful"), started("doubtful", "x1"), doubted("doubtful", "x1")]
-    asyncio.run(_said(folder, [*whole("done"), *doubtful, requested("waits", owner="ivo"), requested("goes")]))
-    return folder
+    commands = [*whole("done"), *doubtful, requested("waits", owner="ivo"), requested("goes")]
+    ready, over = threading.Event(), threading.Event()
+    holding = threading.Thread(target=_held, args=(folder, commands, ready, over), daemon=True)
+    holding.start()
+    assert ready.wait(60)
+    yield folder
+    over.set()
+    holding.join(60)
+    assert not holding.is_alive()
+
+
+async def _asked(data: Path, *commands: Command) -> None:
+    async with open_everything(Settings.load(data=data)) as opened:
+        for command in commands:
+            await opened.studio.ask(command, Asker("mara"), project="other")
 
 
 def test_jobs_are_listed_and_narrowed(data: Path) -> None:
@@ -66,6 +88,32 @@ def test_one_job_is_shown_with_its_story(data: Path) -> None:
 def test_a_job_is_followed_to_its_end(data: Path) -> None:
     done = console("jobs", "follow", "done", data=data)
     assert (done.exit_code, "Done: 1 file" in done.stdout) == (0, True)
+
+
+def test_the_story_of_a_job_is_told_whole_or_in_part(data: Path) -> None:
+    lines = told("log", "done", data=data)["lines"]
+    assert [one["event"] for one in lines][:3] == ["JobRequested", "JobPlanned", "JobTaken"]
+    assert "Done: 1 file" in console("jobs", "log", "done", data=data).stdout
+    assert told("log", "done", "--level", "error", data=data)["lines"] == []
+    assert "Done: 1 file" in console("jobs", "log", "done", "--follow", data=data).stdout
+    assert console("jobs", "log", "done", "--level", "loud", data=data).exit_code == ExitCode.USAGE
+    assert console("jobs", "log", "nobody", data=data).exit_code == ExitCode.NOT_FOUND
+
+
+def test_jobs_are_watched_until_nothing_is_under_way(data: Path) -> None:
+    one = console("jobs", "watch", "done", data=data)
+    assert (one.exit_code, "Done: 1 file" in one.stdout) == (0, True)
+    asyncio.run(_asked(data, requested("early")))
+    going = threading.Thread(target=lambda: asyncio.run(_asked(data, *whole("early")[1:])))
+    going.start()
+    arguments = ["jobs", "watch", "--until-idle", "--json", "--project", "other", "--data", str(data)]
+    seen = CliRunner().invoke(cli.app, arguments)
+    going.join(60)
+    assert seen.exit_code == 0, seen.output
+    first, *changes = map(json.loads, seen.stdout.splitlines())
+    assert [job["job_id"] for job in first["jobs"]] in (["early"], [])  # it may have been over before anybody looked
+    if first["jobs"]:
+        assert (changes[-1]["event"], changes[-1]["status"]) == ("JobCompleted", "completed")
 
 
 def test_a_job_is_stopped_once(data: Path) -> None:
