@@ -242,7 +242,8 @@ class FakeComfy:
         content = self.files.get((query.get("type", "output"), query.get("subfolder", ""), name))
         if content is None:
             return Answer(404)
-        tag = {"Etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"', "Accept-Ranges": "bytes"}
+        tag = {"Etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"', "Accept-Ranges": "bytes",
+               "Last-Modified": "Sat, 21 Nov 2026 06:56:23 GMT", "Content-Disposition": f'filename="{name}"'}
         return Answer(200, content, "image/png", tag, endless=b"\0" * 65536 if self.endless else b"")
 
     # The socket
@@ -303,7 +304,7 @@ class FakeComfy:
             if keep:
                 messages.append([kind, {**told, "timestamp": 1795244181944}])
             if sid is not None:  # without a client nobody hears of it (trap 8)
-                self._send(kind, told, sid)
+                self._send(kind, {**told, "timestamp": 1795244181944} if keep else told, sid)
 
         self._status()
         tell("execution_start", {})
@@ -316,7 +317,8 @@ class FakeComfy:
         if ended == "success":
             tell("execution_success", {})
         self.history[id_] = {  # the same id again overwrites it (trap 7)
-            "prompt": item, "outputs": outputs, "meta": {node: {"node_id": node} for node in outputs},
+            "prompt": item, "outputs": outputs, "meta": {node: {
+                "node_id": node, "display_node": node, "parent_node": None, "real_node_id": node} for node in outputs},
             "status": {"status_str": "success" if ended == "success" else "error", "completed": ended == "success",
                        "messages": messages},
         }
@@ -373,7 +375,8 @@ class FakeComfy:
 
     def _progress(self, id_: str, states: dict[str, Any], node: str, value: float, state: str,
                   most: float = 1.0) -> None:
-        states[node] = {"value": value, "max": most, "state": state, "node_id": node, "prompt_id": id_}
+        states[node] = {"value": value, "max": most, "state": state, "node_id": node, "prompt_id": id_,
+                        "display_node_id": node, "parent_node_id": None, "real_node_id": node}
         self._send("progress_state", {"prompt_id": id_, "nodes": states})  # to everybody (trap 8)
 
     def _picture(self, name: str) -> Image.Image:

@@ -413,6 +413,60 @@ CACHED_RUN = ["status", "status", "execution_start", "execution_cached", "execut
               "execution_success", "status", "executing"]
 
 
+MESSAGES = {
+    "status": {"status": {"exec_info": {"queue_remaining": int}}},
+    "execution_start": {"prompt_id": str, "timestamp": int},
+    "execution_cached": {"nodes": list, "prompt_id": str, "timestamp": int},
+    "executing": {"node": str, "display_node": str, "prompt_id": str},
+    "executed": {"node": str, "display_node": str, "output": {"images": list}, "prompt_id": str},
+    "execution_success": {"prompt_id": str, "timestamp": int},
+}
+"""What each message holds, as a real server was heard to say it. The last ``executing`` has neither node shown."""
+
+NODE = {"value", "max", "state", "node_id", "prompt_id", "display_node_id", "parent_node_id", "real_node_id"}
+
+
+def fits(told: Any, shape: Any) -> bool:
+    if isinstance(shape, dict):
+        return isinstance(told, dict) and told.keys() == shape.keys() and all(
+            fits(told[name], one) for name, one in shape.items())
+    return isinstance(told, shape)
+
+
+def test_the_fake_says_in_each_message_what_the_real_one_says() -> None:
+    async def scenario(server: FakeComfy, _: LocalComfy) -> None:
+        url = server.url.replace("http", "ws") + "/ws?clientId=probe"
+        async with httpx.AsyncClient(base_url=server.url) as http, connect(url, proxy=None) as socket:
+            await socket.recv()
+            graph = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 1}},
+                     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "probe"}}}
+            run = (await http.post("/prompt", json={"prompt": graph, "client_id": "probe"})).json()["prompt_id"]
+            heard_: set[str] = set()
+            while True:
+                message = json.loads(await asyncio.wait_for(socket.recv(), 5))
+                kind, data = message["type"], message["data"]
+                heard_.add(kind)
+                if kind == "executing" and data["node"] is None:
+                    assert data == {"node": None, "prompt_id": run}
+                    break
+                if kind == "progress_state":
+                    assert data.keys() == {"prompt_id", "nodes"}
+                    assert all(one.keys() == NODE for one in data["nodes"].values())
+                else:
+                    assert fits(data, MESSAGES[kind]), message
+            assert heard_ == {*MESSAGES, "progress_state"}
+            entry = (await http.get(f"/history/{run}")).json()[run]
+            assert entry.keys() == {"prompt", "outputs", "status", "meta"}
+            assert entry["meta"] == {"2": {"node_id": "2", "display_node": "2", "parent_node": None,
+                                           "real_node_id": "2"}}
+            assert entry["status"].keys() == {"status_str", "completed", "messages"}
+            assert [kind for kind, _ in entry["status"]["messages"]] == [
+                "execution_start", "execution_cached", "execution_success"]
+            assert len(entry["prompt"]) == 5
+
+    play(scenario)
+
+
 def test_the_fake_tells_of_a_run_in_the_order_of_the_real_one() -> None:
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 255}},
