@@ -37,13 +37,13 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """When a download has failed: ``failures`` in a row that brought nothing; less than ``least_bytes`` in
-    ``window_seconds`` is a failure too. ``pause_seconds`` is the first pause between two attempts."""
+    """When a download has failed: after ``failures`` in a row that brought less than ``least_bytes`` each. To bring
+    less than that in ``window_seconds`` is a failure too. ``pause_seconds`` is the first pause between two attempts."""
 
     failures: int = 6
     pause_seconds: float = 1.0
     window_seconds: float = 60.0
-    least_bytes: int = 16 * 1024
+    least_bytes: int = 2**20
 
 
 class Failed(Exception):
@@ -88,7 +88,7 @@ class Fetch:
                         fault("DOWNLOAD_FAILED", "The server gives another file each time."), keep=False
                     ) from None
             except SourceError as error:
-                failures = 0 if await self._there() > before else failures + 1
+                failures = 0 if await self._there() - before >= self.patience.least_bytes else failures + 1
                 if not error.again or failures >= self.patience.failures:
                     raise Failed(error.fault) from None
                 pause = max(error.after_seconds, self.patience.pause_seconds * 2 ** min(failures, 6))
