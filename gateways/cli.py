@@ -10,6 +10,7 @@ import typer
 from gateways import (
     cli_assets,
     cli_demo,
+    cli_disclosure,
     cli_doctor,
     cli_export,
     cli_generate,
@@ -60,7 +61,7 @@ app.add_typer(cli_assets.app, name="assets")
 app.add_typer(cli_token.app, name="token")
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_ledger.app, name="ledger")
-app.command()(cli_jobs.disclosure)
+app.command()(cli_disclosure.disclosure)
 cli_play.app.command("test")(cli_playtest.playtest)
 
 
