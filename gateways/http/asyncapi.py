@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from gateways.http import job_messages
 from gateways.http.openapi import about
 from gateways.http.schemas import COMPONENTS, NAME, REF, portable
 from services.registry import Registry
@@ -70,6 +71,20 @@ def document(registry: Registry, version: str) -> dict[str, Any]:
                 "messages": _all(lines) | {name: {"$ref": f"#/components/messages/{name}"}
                                            for name in ("control", "filters")},
             },
+            "jobs": {
+                "address": "/jobs/ws", "title": "WebSocket of a project's jobs",
+                "description": "A snapshot, then each job again whenever something has happened to it; a job that a "
+                               "filter does not fit any more is told once more. With `after` there is no snapshot. A "
+                               "text message with filters replaces them, and a new snapshot follows. Needs `job:read`.",
+                "bindings": {"ws": {"query": {"$ref": f"{REF}JobFilters"}}},
+                "messages": _all(["jobsSnapshot", "jobUpdate", "jobLog", "control", "jobFilters"]),
+            },
+            "job": {
+                "address": "/api/jobs/{job_id}/events", "title": "One job as server-sent events, until it is over",
+                "description": "`id` is the position; resume with Last-Event-ID. Needs the scope `job:read`.",
+                "parameters": {"job_id": {"description": "Id of the job."}},
+                "bindings": {"http": {}}, "messages": _all(["jobSnapshot", "jobHappened", "jobEnd"]),
+            },
             "nats": {
                 "address": "vn.{project}.{worldline}.{category}.{id}", "title": "The log itself, on NATS JetStream",
                 "description": "One subject per aggregate; what does not branch has the worldline `-`.",
@@ -84,6 +99,12 @@ def document(registry: Registry, version: str) -> dict[str, Any]:
         "operations": {
             "followBySse": _send("sse", lines), "followByWebSocket": _send("ws", [*lines, "control"]),
             "followByNats": _send("nats", bodies),
+            "followJobs": _send("jobs", ["jobsSnapshot", "jobUpdate", "jobLog", "control"]),
+            "followJob": _send("job", ["jobSnapshot", "jobHappened", "jobEnd"]),
+            "changeJobFilters": {
+                "action": "receive", "channel": {"$ref": "#/channels/jobs"},
+                "messages": [{"$ref": "#/channels/jobs/messages/jobFilters"}],
+            },
             "changeFilters": {
                 "action": "receive", "channel": {"$ref": "#/channels/ws"},
                 "messages": [{"$ref": "#/channels/ws/messages/filters"}],
@@ -91,11 +112,11 @@ def document(registry: Registry, version: str) -> dict[str, Any]:
         },
         "components": {
             "messages": {
-                **lines, **bodies, "control": _CONTROL,
+                **lines, **bodies, "control": _CONTROL, **job_messages.MESSAGES,
                 "filters": {"name": "filters", "contentType": "application/json",
                             "payload": {"$ref": f"{REF}Filters"}},
             },
-            "schemas": schemas | {"Name": NAME},
+            "schemas": schemas | job_messages.SCHEMAS | {"Name": NAME},
         },
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from door import Door, Listener, door, on_socket, run
 from job_stories import cancelled, failed_attempt, requested, started, stopped, taken, whole
@@ -253,5 +254,35 @@ def test_what_is_copied_holds_no_secret_and_nothing_that_was_put_in() -> None:
             assert copied.json()["fault"]["code"] == "ENGINE_ERROR"
             assert key not in copied.text
             assert "my own words" not in copied.text
+
+    run(scenario)
+
+
+def test_what_the_streams_of_jobs_send_is_what_the_document_says() -> None:
+    async def scenario() -> None:
+        async with door() as at, on_socket(at.app) as url:
+            document = (await at.client.get("/asyncapi.json")).json()
+
+            def fits(message: str, told: Any) -> bool:
+                schema = document["components"]["messages"][message]["payload"]
+                return jsonschema_rs.is_valid(schema | {"components": document["components"]}, told)
+
+            await ask(at, [requested()])
+            listener = await Listener.at(url, "/api/jobs/j1/events?project=demo")
+            async with connect(f"{url.replace('http', 'ws')}/jobs/ws?project=demo&topics=job.update,job.log") as socket:
+                first = json.loads(await socket.recv())
+                assert fits("jobsSnapshot", first)
+                assert not fits("jobsSnapshot", first | {"payload": {"jobs": [{"job_id": 3}]}})
+                await ask(at, whole()[1:])
+                seen = {}
+                while seen.get("job.update", {}).get("payload", {}).get("event") != "JobCompleted":
+                    told = json.loads(await socket.recv())
+                    seen[told["topic"]] = told
+                    assert fits({"job.update": "jobUpdate", "job.log": "jobLog"}[told["topic"]], told)
+                assert seen.keys() == {"job.update", "job.log"}
+            names = {"snapshot": "jobSnapshot", "update": "jobHappened", "end": "jobEnd"}
+            events = await all_of(listener)
+            assert {event for event, _, _ in events} == names.keys()
+            assert all(fits(names[event], data) for event, _, data in events)
 
     run(scenario)

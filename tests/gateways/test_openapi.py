@@ -176,7 +176,8 @@ def test_the_asyncapi_document_describes_every_event_that_is_streamed() -> None:
             document = (await here.client.get("/asyncapi.json")).json()
             assert document["asyncapi"] == "3.0.0"
             assert {channel["address"] for channel in document["channels"].values()} == {
-                "/events/sse", "/events/ws", "vn.{project}.{worldline}.{category}.{id}",
+                "/events/sse", "/events/ws", "/jobs/ws", "/api/jobs/{job_id}/events",
+                "vn.{project}.{worldline}.{category}.{id}",
             }
             for name in REGISTRY.event_types:
                 for channel, suffix in (("sse", "Line"), ("ws", "Line"), ("nats", "")):
