@@ -1,225 +1,227 @@
-"""Workers, the API and the log are killed between neighbouring events of jobs: every job ends well, or says why not.
+"""Worker, API and nats-server are killed between every pair of neighbouring events of jobs: every job ends well.
 
-Afterwards, each time: every job is finished, failed or in doubt with its reason; nothing paid was submitted twice; the
-account holds what jobs cost and nothing else; every stored file is the file of an asset.
+Afterwards, each time: every job is finished, or in doubt with its reason until somebody has looked; nothing paid was
+submitted twice; the account holds what jobs cost and nothing else; every stored file is one that an event names.
+
+A few points, chosen by the seed that is printed (``COMFYVN_CRASH_SEED`` repeats it), are always tried. All of them, for
+every kind of engine, are `make test-job-kills`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
-from engines.scripted import ScriptedEngine
-from engines.working_child import engines_in
+from engines.battered import ENGINES, Battered, battered, steps
+from engines.deadly import seen
 from fixtures_studio import RunningServer
-from working import a_request, a_step
 
-from commands.operations.ledger import GrantCredits
-from commands.studio.job import ResolveAttempt
-from domain.ids import UNBRANCHED
-from domain.operations.ledger import Account
-from domain.ports import Stream
-from domain.studio.job import Closed, Open
-from services.bootstrap import open_everything
-from services.generation.requesting import requested
-from services.settings import Settings
-from services.studio import Asker, Studio
+from domain.studio.job import Open
+from services.orphans import remove, survey
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("COMFYVN_TEST_JOB_KILLS"),
-    reason="a long proof of its own, which needs a quiet machine: `make test-job-kills` runs it",
+SEED = int(os.environ.get("COMFYVN_CRASH_SEED", str(random.SystemRandom().randrange(2**32))))
+ALL = pytest.mark.skipif(
+    not os.environ.get("COMFYVN_TEST_JOB_KILLS"), reason="every point and every engine: `make test-job-kills`"
 )
 
-PROJECT = "demo"
-ASKER = Asker("author")
-GRANTED = 100_000
-LEASE = 1.0
-SEED = int(os.environ.get("COMFYVN_CRASH_SEED", str(random.SystemRandom().randrange(2**32))))
+MOVES = ("JobTaken", "AttemptStarted", "AttemptAccepted", "ArtifactStored", "StepFinished", "JobCompleted")
+"""What a worker records of a job that goes well."""
 
-EVENTS = ["JobTaken", "AttemptStarted", "AttemptAccepted", "ArtifactStored", "StepFinished", "JobCompleted"]
-MOMENTS = [f"{event}:{when}" for event in EVENTS for when in ("before", "after")]
-"""Before an event is after the one before it and whatever was done outside in between; both are tried all the same."""
+Servers = Callable[..., RunningServer]
 
 
-@contextmanager
-def worker(server: RunningServer, folder: Path, kill: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A worker process on a server's folder."""
-    command = [sys.executable, "-m", "tests.engines.working_child", str(server.data), str(folder), str(LEASE)]
-    process = subprocess.Popen(
-        [*command, *([kill] if kill else [])], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([".", "tests"])},
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+class Point(NamedTuple):
+    """Between two neighbouring events: before or after the nth append with an event of that type."""
+
+    type: str
+    nth: int
+    when: str
+
+    @property
+    def asking(self) -> bool:
+        """Whether it is in the hands of who asks, before any worker knows of the job."""
+        return self.type == "JobRequested"
 
 
-def steps(engine: str, count: int = 1, **script: Any) -> list[Any]:
-    """A plan on one engine."""
-    paid = engine != "free"
-    return [
-        a_step(f"s{n}", engine, paid=paid, finds_attempts=engine == "found", estimate=500 * paid,
-               parameters={"seed": n, "cost": 0.000001 * paid, **script})
-        for n in range(count)
-    ]
+def points(life: Sequence[Sequence[str]]) -> list[Point]:
+    """Every point of a job's life. Before an event is after the one before it, and after what was done outside in
+    between; both are tried."""
+    counted: Counter[str] = Counter()
+    found = []
+    for types in life:
+        counted.update(set(types))
+        found += [Point(types[0], counted[types[0]], when) for when in ("before", "after")]
+    return found
 
 
-async def on(server: RunningServer, work: Callable[[Studio], Any]) -> Any:
-    """Does something as a process beside the server."""
-    settings = Settings.load(data=server.data, lease_seconds=LEASE, log_level="error")
-    async with open_everything(settings, projecting=False) as opened:
-        return await work(opened.studio)
+async def undisturbed(one: Battered) -> list[Point]:
+    """The points of a job's life, seen once: two steps, the first with two files."""
+    await one.mended()
+    await one.closed(await one.ask(steps("free", 2, seed=1)))
+    life = seen(one.folder)
+    types = {type_ for together in life for type_ in together}
+    assert types >= {*MOVES, "JobRequested"}
+    assert sum("AttemptStarted" in together for together in life) == 2
+    return points(life)
 
 
-async def ask(studio: Studio, plans: list[list[Any]]) -> list[str]:
-    return [
-        (await requested(studio, ASKER, a_request(account="purse", name=f"n{n}"), plan, project=PROJECT)).id
-        for n, plan in enumerate(plans)
-    ]
+async def struck(one: Battered, point: Point, victim: str, engine: str) -> None:
+    """One job, during which somebody dies at a point."""
+    one.order(*point, "worker" if victim == "self" and point.asking else victim)
+    job_id = await one.ask(steps(engine, 2, seed=len(one.jobs) + 2))
+    await one.closed(job_id)
+    assert one.carried_out, (point, await one.story(job_id))
 
 
-async def begun(studio: Studio, plans: list[list[Any]]) -> list[str]:
-    await studio.ask(GrantCredits(account="purse", amount=GRANTED), ASKER, project=PROJECT)
-    return await ask(studio, plans)
+def run(server: RunningServer, folder: Path, work: Callable[[Battered], object]) -> None:
+    async def whole() -> None:
+        async with battered(server, folder) as one:
+            await work(one)  # type: ignore[misc]
+            await one.check()
+
+    asyncio.run(whole())
 
 
-async def state(studio: Studio, category: str, id_: str) -> Any:
-    stream = Stream(PROJECT, UNBRANCHED, category, id_)
-    studio.dispatcher.aggregates.forget(stream)
-    return (await studio.dispatcher.aggregates.load(stream)).state
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server without a worker for the tests that are always run; each has a project of its own."""
+    server = RunningServer(tmp_path_factory.mktemp("kills") / "studio", "--no-worker").start()
+    yield server
+    server.stop()
 
 
-def ended(job: Any) -> bool:
-    return isinstance(job, Closed) or (job.attempt is not None and job.attempt.situation == "doubted")
-
-
-async def settled(studio: Studio, ids: list[str], seconds: float = 180) -> dict[str, Any]:
-    """Every job, when none of them goes on by itself."""
-    deadline = time.monotonic() + seconds
-    while True:
-        jobs = {id_: await state(studio, "job", id_) for id_ in ids}
-        if all(ended(job) for job in jobs.values()):
-            return jobs
-        if time.monotonic() > deadline:
-            stories = {
-                id_: [one.type for one in await studio.log.read_stream(Stream(PROJECT, UNBRANCHED, "job", id_))]
-                for id_, job in jobs.items() if not ended(job)
-            }
-            pytest.fail(f"these jobs do not end: {stories}")
-        await asyncio.sleep(0.05)
-
-
-async def resolved(studio: Studio, jobs: dict[str, Any], engine: ScriptedEngine) -> None:
-    """Does what a person does about jobs in doubt: looks at the engine's own list, and says what is there."""
-    known = {one["attempt"]: one["id"] for one in engine.submissions()}
-    for id_, job in jobs.items():
-        if isinstance(job, Open):
-            assert job.attempt is not None
-            found = known.get(job.attempt.id)
-            await studio.ask(ResolveAttempt(
-                job_id=id_, attempt=job.attempt.id, verdict="accepted" if found else "never_accepted",
-                external_id=found,
-            ), ASKER, project=PROJECT)
-
-
-async def check(studio: Studio, jobs: dict[str, Any], engines: list[ScriptedEngine]) -> None:
-    """What has to be so, whoever was killed when."""
-    for id_, job in jobs.items():
-        assert isinstance(job, Closed), id_
-        assert job.outcome == "completed", (id_, job.fault)
-    account = await state(studio, "ledger", "purse")
-    assert isinstance(account, Account)
-    assert account.reserved == 0
-    assert account.balance == GRANTED - sum(job.cost for job in jobs.values())
-    for engine in engines:
-        if engine.traits.paid:
-            submitted = [one["attempt"] for one in engine.submissions()]
-            assert len(submitted) == len(set(submitted))
-    paid_steps = sum(step.paid for job in jobs.values() for step in job.was.steps)
-    assert sum(len(engine.submissions()) for engine in engines if engine.traits.paid) == paid_steps
-    kept = set()
-    async for batch in studio.log.read(pattern=f"vn.{PROJECT}.-.asset.*"):
-        kept |= {studio.registry.decode(one).digest for one in batch if one.type == "AssetRegistered"}  # type: ignore[union-attr]
-    for job in jobs.values():
-        for outputs in job.was.finished.values():
-            for uid in (uid for uids in outputs.values() for uid in uids):
-                digest = next(one for one in kept if one.startswith(uid))
-                assert await studio.blobs.head(digest) is not None
-    stored = {one.name for one in (studio.settings.data / "blobs").rglob("*") if one.is_file() and len(one.name) == 64}
-    assert stored <= kept, "every stored file is the file of an asset"
-
-
-def test_workers_die_between_all_neighbouring_events(
-    server_factory: Callable[..., RunningServer], tmp_path: Path
-) -> None:
-    """One worker after the other takes up what the last has left, and dies at another event."""
-    server = server_factory("--no-worker")
-    folder = tmp_path / "engines"
-    engines = engines_in(folder)
-
-    async def scenario(studio: Studio) -> None:
-        ids: list[str] = []
-        await begun(studio, [])
-        for moment in MOMENTS:
-            ids += await ask(studio, [steps("free", 2), steps("found", 2), steps("paid", 2)])
-            with worker(server, folder, moment) as victim:
-                await asyncio.to_thread(victim.wait, 60)
-                assert victim.returncode == -signal.SIGKILL, moment
-        with worker(server, folder):
-            while True:
-                jobs = await settled(studio, ids)
-                doubted = [job for job in jobs.values() if isinstance(job, Open)]
-                if not doubted:
-                    break
-                assert {job.step().engine for job in doubted if job.step()} == {"paid"}
-                await resolved(studio, jobs, engines[2])
-            await check(studio, jobs, engines)
-
-    asyncio.run(on(server, scenario))
-
-
-def test_everything_dies_at_random_moments(server_factory: Callable[..., RunningServer], tmp_path: Path) -> None:
-    print("seed", SEED)
+def test_somebody_dies_between_events_of_jobs(shared: RunningServer, tmp_path: Path) -> None:
+    print(f"COMFYVN_CRASH_SEED={SEED}")
     dice = random.Random(SEED)
-    server = server_factory("--no-worker")
-    folder = tmp_path / "engines"
-    engines = engines_in(folder)
-    plans = [steps(dice.choice(["free", "found", "paid"]), dice.randint(1, 3), seconds=dice.choice([0, 0.1, 0.5]))
-             for _ in range(20)]
-    ids = asyncio.run(on(server, lambda studio: begun(studio, plans)))
-    for _ in range(6):
-        victim = dice.choice(["worker", "worker", "log", "api"])
-        with worker(server, folder) as process:
-            time.sleep(dice.uniform(0.1, 1.0))
-            if victim == "log":
-                os.kill(server.nats()["pid"], signal.SIGKILL)
-                time.sleep(dice.uniform(0.5, 1.5))
-            elif victim == "api":
-                server.kill()
-                process.kill()
-                server.restart()
 
-    async def scenario(studio: Studio) -> None:
-        with worker(server, folder):
-            for _ in range(20):
-                jobs = await settled(studio, ids)
-                if all(isinstance(job, Closed) for job in jobs.values()):
-                    break
-                await resolved(studio, jobs, engines[2])
-            await check(studio, jobs, engines)
+    async def work(one: Battered) -> None:
+        known = await undisturbed(one)
+        for victim, count in (("self", 2), ("log", 3), ("api", 1)):
+            for point in dice.sample(known, count):
+                await struck(one, point, victim, dice.choice(ENGINES))
 
-    asyncio.run(on(server, scenario))
+    run(shared, tmp_path / "engines", work)
+
+
+@ALL
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("victim", ["self", "log", "api"])
+def test_it_dies_between_all_neighbouring_events(
+    server_factory: Servers, tmp_path: Path, victim: str, engine: str
+) -> None:
+    async def work(one: Battered) -> None:
+        for point in await undisturbed(one):
+            await struck(one, point, victim, engine)
+
+    run(server_factory("--no-worker"), tmp_path / "engines", work)
+
+
+@ALL
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("victim", ["self", "log", "api"])
+def test_it_dies_around_a_report_of_progress(
+    server_factory: Servers, tmp_path: Path, victim: str, when: str
+) -> None:
+    async def work(one: Battered) -> None:
+        await one.mended()
+        for engine in ENGINES:
+            one.order("AttemptProgressed", 2, when, victim)
+            await one.closed(await one.ask(steps(engine, seconds=0.5)))
+            assert one.carried_out
+
+    run(server_factory("--no-worker"), tmp_path / "engines", work)
+
+
+@ALL
+@pytest.mark.timeout(1800)
+def test_many_jobs_while_everything_dies(server_factory: Servers, tmp_path: Path) -> None:
+    """Twenty at once, and somebody dies at a random event of any of them, again and again."""
+    print(f"COMFYVN_CRASH_SEED={SEED}")
+    dice = random.Random(SEED)
+    async def work(one: Battered) -> None:
+        await one.mended()
+        plans = [steps(dice.choice(ENGINES), dice.randint(1, 3), seed=number, seconds=dice.choice([0, 0.1, 0.5]))
+                 for number in range(20)]
+        ids = [await one.ask(plan) for plan in plans]
+        for victim in itertools.islice(itertools.cycle(["self", "log", "self", "api"]), 8):
+            one.order(dice.choice(MOVES), dice.randint(1, 3), dice.choice(["before", "after"]), victim)
+            await asyncio.sleep(dice.uniform(0.5, 2.0))
+            await one.mended()
+        one.order("nothing", 1, "after", "self")
+        for job_id in ids:
+            await one.closed(job_id)
+
+    run(server_factory("--no-worker"), tmp_path / "engines", work)
+
+
+def test_what_a_death_leaves_behind_is_told_and_taken_away(shared: RunningServer, tmp_path: Path) -> None:
+    """Bytes are stored, the worker dies before it can say so, and the engine forgets: nobody will ever name them."""
+
+    async def work(one: Battered) -> None:
+        await one.mended()
+        one.keep_working = False
+        one.order("ArtifactStored", 1, "before", "self")
+        lost = await one.ask(steps("found", seed=7_000))
+        assert one.process is not None
+        await asyncio.to_thread(one.process.wait, 60)
+        assert one.process.returncode == -signal.SIGKILL
+        (submitted,) = one.engines[1].submissions()
+        in_two_days = datetime.now(UTC) + timedelta(days=2)
+        (left,) = (await survey(one.studio.log, one.studio.blobs, in_two_days)).orphans
+        assert left.stays == "job", "whoever takes the job up may name it"
+        (one.folder / "found" / f"{submitted['id']}.json").unlink()
+        one.keep_working = True
+        job = await one.closed(lost)
+        assert (job.outcome, job.fault and job.fault.code, job.cost) == ("lost", "JOB_LOST", 0)
+        one.jobs.clear()
+        found = await survey(one.studio.log, one.studio.blobs, in_two_days)
+        assert [(orphan.digest, orphan.stays) for orphan in found.orphans] == [(left.digest, "")]
+        good = await one.ask(steps("free", seed=9_000), key="good")
+        assert (await one.closed(good)).outcome == "completed"
+        assert len(await remove(one.studio.log, one.studio.blobs, found)) == 1
+        # Out of the way, so that what is checked of the others is about them.
+        (one.folder / "found" / "submissions.jsonl").unlink()
+
+    run(shared, tmp_path / "engines", work)
+
+
+def test_a_worker_that_slept_over_its_lease_does_nothing_twice(shared: RunningServer, tmp_path: Path) -> None:
+    """SIGSTOP for longer than the lease: another worker goes on; the sleeper wakes and leaves the job alone."""
+
+    async def work(one: Battered) -> None:
+        await one.mended()
+        sleeper = one.process
+        assert sleeper is not None
+        ids = [await one.ask(steps(engine, 2, seed=number, seconds=0.7)) for number, engine in enumerate(ENGINES)]
+        for job_id in ids:
+            await one.until(job_id, lambda job: isinstance(job, Open) and job.attempt is not None
+                            and job.attempt.situation == "accepted")
+        sleeper.send_signal(signal.SIGSTOP)
+        try:
+            one.process = None  # another one takes its place
+            for job_id in ids:
+                await one.closed(job_id)
+            told = {job_id: await one.story(job_id) for job_id in ids}
+            one.keep_working = False
+            one.end_worker(signal.SIGTERM)
+            sleeper.send_signal(signal.SIGCONT)
+            # It works again, and on nothing that is over.
+            one.process, one.jobs = sleeper, list(ids)
+            await one.closed(await one.ask(steps("free", seed=50)))
+            for job_id in ids:
+                assert await one.story(job_id) == told[job_id]
+        finally:
+            sleeper.send_signal(signal.SIGCONT)
+
+    run(shared, tmp_path / "engines", work)
