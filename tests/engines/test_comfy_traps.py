@@ -438,7 +438,8 @@ def test_the_fake_says_in_each_message_what_the_real_one_says() -> None:
         url = server.url.replace("http", "ws") + "/ws?clientId=probe"
         async with httpx.AsyncClient(base_url=server.url) as http, connect(url, proxy=None) as socket:
             await socket.recv()
-            graph = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 1}},
+            empty = {"width": 8, "height": 8, "batch_size": 1, "color": 1}
+            graph = {"1": {"class_type": "EmptyImage", "inputs": empty},
                      "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "probe"}}}
             run = (await http.post("/prompt", json={"prompt": graph, "client_id": "probe"})).json()["prompt_id"]
             heard_: set[str] = set()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from engines.fake_fal import FakeFal
-from engines.fake_service import ServiceRig
+from engines.fake_service import CLIP, ServiceRig
 from engines.wire import Answer, as_json
 from ports.engine_suite import NOTHING, EngineSuite, Rig, Stored, fetched, picture, refused, until
 
@@ -82,6 +82,23 @@ def test_a_request_says_what_fal_wants_to_hear() -> None:
             "prompt": "a harbour, one", "image_size": {"width": 1024, "height": 1024}, "num_inference_steps": 28,
             "guidance_scale": 3.5, "num_images": 1, "seed": 7, "enable_safety_checker": True, "output_format": "png",
         }
+
+    told(story)
+
+
+def test_a_video_is_made_larger_at_the_size_that_is_paid_for() -> None:
+    async def story(rig: FalRig, fal: FakeFal) -> None:
+        clip = Stored(CLIP)
+        video = dataclasses.replace(clip.materials[0], media_type="video/mp4")
+        task = Task("one", "upscale_video", "fal-ai/bytedance-upscaler/upscale/video", {"variant": "2k", "seed": 7},
+                    {"video": [video]})
+        await rig.engine.submit(task, clip)
+        (asked,) = fal.submits()
+        assert asked.path == "/fal-ai/bytedance-upscaler/upscale/video"
+        assert asked.json.keys() == {"video_url", "target_resolution", "target_fps"}
+        assert (asked.json["target_resolution"], asked.json["target_fps"]) == ("2k", "30fps")
+        error = await refused(rig.engine.submit(dataclasses.replace(task, parameters={"variant": "8k"}), clip))
+        assert error.submission is Submission.REFUSED
 
     told(story)
 

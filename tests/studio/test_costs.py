@@ -41,6 +41,12 @@ def test_prices_are_reckoned_as_published() -> None:
     assert upper("provider_synclabs", "lip_sync", "lipsync-2", {}, LIPS) == pytest.approx(10 * 25 * 0.002)
 
 
+def test_a_larger_video_is_reckoned_by_its_length_and_its_size() -> None:
+    larger, film = "fal-ai/bytedance-upscaler/upscale/video", {"video": [Given(seconds=9.2)]}
+    assert upper("provider_fal", "upscale_video", larger, {"variant": "1080p"}, film) == pytest.approx(0.072)
+    assert upper("provider_fal", "upscale_video", larger, {"variant": "4k"}, film) == pytest.approx(0.288)
+
+
 def test_without_a_named_variant_the_dearest_counts() -> None:
     assert upper("provider_fal", "lip_sync", "fal-ai/sync-lipsync/v2", {}, LIPS) == pytest.approx(10 / 60 * 5.1)
 
