@@ -91,7 +91,8 @@ class Settings(BaseSettings):
     )
     download_metadata: Literal["keep", "strip"] = Field(
         default="keep",
-        description="Whether a downloaded asset keeps what it tells besides its content: prompts, places.",
+        description="Whether a downloaded asset keeps what it tells besides its content (prompts, places), where the "
+                    "project's policy says nothing.",
     )
     upload_limit: int = Field(default=512 * 2**20, ge=1, description="Largest upload in bytes.")
     body_limit: int = Field(default=8 * 2**20, ge=1024, description="Largest JSON body in bytes.")

@@ -1,4 +1,4 @@
-"""Asking a project's policy: acknowledge, revoke, set and remove rules, evaluate an action, enforce it."""
+"""Asking a project's policy: acknowledge, revoke, set and remove rules and handlings, evaluate, enforce."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from commands.trust.policy_refusals import (
     too_many,
     unknown_acknowledgement,
     unknown_facts,
+    unknown_handling,
     unknown_notice,
     unknown_rule,
 )
@@ -36,10 +37,14 @@ from domain.trust.policy import (
     PolicyAcknowledgementRevoked,
     PolicyDecided,
     PolicyEvent,
+    PolicyHandlingRemoved,
+    PolicyHandlingSet,
     PolicyRuleRemoved,
     PolicyRuleSet,
 )
 from domain.trust.policy_defaults import BUILT_IN, FACTS, NOTICE
+from domain.trust.policy_handling import FACTS as HANDLING_FACTS
+from domain.trust.policy_handling import HANDLING_LIMIT, Handling, HandlingAction, Then, What, applies
 from domain.trust.policy_rules import (
     FINDING_LIMIT,
     Action,
@@ -96,6 +101,26 @@ class RemovePolicyRule(PolicyCommand):
     """Take one of this project's own rules away."""
 
     rule_id: Token
+
+
+class SetPolicyHandling(PolicyCommand):
+    """Say what becomes of prompts, or of metadata that leaks: kept or stripped, for these actions, on conditions.
+
+    What one handling strips is stripped, also where another keeps it.
+    """
+
+    handling_id: Token
+    what: What
+    actions: Annotated[tuple[HandlingAction, ...], Field(min_length=1, max_length=20)]
+    when: Annotated[tuple[Condition, ...], Field(max_length=20)] = ()
+    then: Then
+    reason: Text = ""
+
+
+class RemovePolicyHandling(PolicyCommand):
+    """Take a handling away."""
+
+    handling_id: Token
 
 
 class OverrideWarnings(Command):
@@ -171,6 +196,25 @@ def remove_rule(command: RemovePolicyRule, state: Gate, asked: Asked) -> list[Po
     return [PolicyRuleRemoved(rule_id=command.rule_id)]
 
 
+def set_handling(command: SetPolicyHandling, state: Gate, asked: Asked) -> list[PolicyEvent]:
+    """Nothing when it is so already. Raises ``Invalid`` for a fact that nobody will know."""
+    if unknown := {one.fact for one in command.when} - HANDLING_FACTS.keys():
+        raise unknown_facts(unknown, HANDLING_FACTS.keys())
+    handling = Handling.model_validate(command.model_dump(exclude={"gate"}))
+    if state.handlings.get(command.handling_id) == handling:
+        return []
+    if command.handling_id not in state.handlings and len(state.handlings) >= HANDLING_LIMIT:
+        raise too_many("handlings", HANDLING_LIMIT, "remove_policy_handling")
+    return [PolicyHandlingSet(handling=handling)]
+
+
+def remove_handling(command: RemovePolicyHandling, state: Gate, asked: Asked) -> list[PolicyEvent]:
+    """Raises ``NotFound`` for a handling that the project does not have."""
+    if command.handling_id not in state.handlings:
+        raise unknown_handling(command.handling_id)
+    return [PolicyHandlingRemoved(handling_id=command.handling_id)]
+
+
 def evaluate(command: EvaluatePolicy, state: Gate, asked: Asked) -> list[PolicyEvent]:
     """Always one decision."""
     return [_decided(command, state, asked, enforced=False)]
@@ -204,6 +248,10 @@ def _decided(command: PolicyQuestion, state: Gate, asked: Asked, *, enforced: bo
         action=command.action, enforced=enforced, subject=command.subject, parts=command.parts, digest=told,
         source=command.source, findings=tuple(found[:FINDING_LIMIT]), counts=counts, gate=gate,
         allow=not counts.block and not gate.requires_ack, override=override,
+        handlings=tuple(sorted(
+            id_ for id_, one in state.handlings.items()
+            if any(applies(one, command.action, thing.facts) for thing in things)
+        )),
     )
 
 
@@ -245,6 +293,10 @@ COMMANDS = (
     Asking(SetPolicyRule, set_rule, id_field="gate", scope="policy:write", route="PUT /api/policy/rules/{rule_id}"),
     Asking(RemovePolicyRule, remove_rule, id_field="gate", scope="policy:write",
            route="DELETE /api/policy/rules/{rule_id}"),
+    Asking(SetPolicyHandling, set_handling, id_field="gate", scope="policy:write",
+           route="PUT /api/policy/handlings/{handling_id}"),
+    Asking(RemovePolicyHandling, remove_handling, id_field="gate", scope="policy:write",
+           route="DELETE /api/policy/handlings/{handling_id}"),
     Asking(EvaluatePolicy, evaluate, id_field="gate", scope="policy:write", route="POST /api/policy/evaluate",
            told=told),
     Asking(EnforcePolicy, enforce, id_field="gate", scope="policy:write", route="POST /api/policy/enforce",

@@ -68,6 +68,15 @@ def unknown_rule(rule_id: str) -> NotFound:
     )
 
 
+def unknown_handling(handling_id: str) -> NotFound:
+    return NotFound(
+        f"The project has no handling {handling_id}.",
+        error="unknown_handling",
+        remediation=[Remedy("List the handlings: GET /api/policy/handlings.", "list_policy_handlings")],
+        detail={"handling_id": handling_id},
+    )
+
+
 def built_in_rule(rule_id: str) -> Refused:
     return Refused(
         f"{rule_id} is a built-in rule; it can neither be changed nor taken away.",

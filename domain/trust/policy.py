@@ -8,6 +8,7 @@ from pydantic import Field
 
 from domain.context import Context, Fields
 from domain.trust.policy_defaults import BUILT_IN, NOTICE
+from domain.trust.policy_handling import Handling
 from domain.trust.policy_rules import Action, Counts, Finding, Rule, Text, Thing
 from domain.values import Event, Value
 
@@ -55,6 +56,18 @@ class PolicyRuleRemoved(Event):
     rule_id: str
 
 
+class PolicyHandlingSet(Event):
+    """A project said what becomes of prompts, or of metadata that leaks."""
+
+    handling: Handling
+
+
+class PolicyHandlingRemoved(Event):
+    """It does not say so any more."""
+
+    handling_id: str
+
+
 class GateFacts(Value):
     """What the gate said: whose acknowledgement of which notice it stands on."""
 
@@ -75,7 +88,8 @@ class PolicyDecided(Event):
 
     ``enforced``: the caller was bound by it; else it was only told. ``digest`` is that of action, subject and parts, in
     canonical JSON. ``findings`` holds the worst, ``counts`` counts all. ``allow`` is true when nothing blocks and
-    no acknowledgement is missing. ``override`` concerns warnings alone.
+    no acknowledgement is missing. ``override`` concerns warnings alone. ``handlings`` are the ids of those that
+    hold for one of the things.
     """
 
     decision_id: str
@@ -90,10 +104,12 @@ class PolicyDecided(Event):
     gate: GateFacts
     allow: bool
     override: Override | None
+    handlings: tuple[str, ...] = ()
 
 
 PolicyEvent = (
-    PolicyAcknowledged | PolicyAcknowledgementRevoked | PolicyRuleSet | PolicyRuleRemoved | PolicyDecided
+    PolicyAcknowledged | PolicyAcknowledgementRevoked | PolicyRuleSet | PolicyRuleRemoved | PolicyHandlingSet
+    | PolicyHandlingRemoved | PolicyDecided
 )
 
 
@@ -111,6 +127,7 @@ class Gate(Value):
     kind: Literal["gate"] = "gate"
     acknowledgements: dict[str, Acknowledgement] = {}
     rules: dict[str, Rule] = {}
+    handlings: dict[str, Handling] = {}
 
     @property
     def acknowledged_by(self) -> tuple[str, ...]:
@@ -137,6 +154,12 @@ def evolve(state: Gate, event: PolicyEvent) -> Gate:
         case PolicyRuleRemoved():
             kept = {rule_id: rule for rule_id, rule in state.rules.items() if rule_id != event.rule_id}
             return state.model_copy(update={"rules": kept})
+        case PolicyHandlingSet():
+            one = event.handling
+            return state.model_copy(update={"handlings": {**state.handlings, one.handling_id: one}})
+        case PolicyHandlingRemoved():
+            others = {id_: one for id_, one in state.handlings.items() if id_ != event.handling_id}
+            return state.model_copy(update={"handlings": others})
         case PolicyDecided():
             return state
         case _:
@@ -144,7 +167,7 @@ def evolve(state: Gate, event: PolicyEvent) -> Gate:
 
 
 def fields(event: PolicyEvent) -> Fields:
-    """Acknowledgements by person and rules by id; a decision changes nothing."""
+    """Acknowledgements by person, rules and handlings by id; a decision changes nothing."""
     match event:
         case PolicyAcknowledged():
             said = {"notice": event.notice, "notes": event.notes, "acknowledged_at": event.acknowledged_at}
@@ -155,6 +178,10 @@ def fields(event: PolicyEvent) -> Fields:
             return {f"rules/{event.rule.rule_id}": event.rule.model_dump(mode="json")}
         case PolicyRuleRemoved():
             return {f"rules/{event.rule_id}": None}
+        case PolicyHandlingSet():
+            return {f"handlings/{event.handling.handling_id}": event.handling.model_dump(mode="json")}
+        case PolicyHandlingRemoved():
+            return {f"handlings/{event.handling_id}": None}
         case PolicyDecided():
             return {}
         case _:
@@ -164,7 +191,10 @@ def fields(event: PolicyEvent) -> Fields:
 CONTEXT = Context(
     category=CATEGORY,
     branches=False,
-    events=(PolicyAcknowledged, PolicyAcknowledgementRevoked, PolicyRuleSet, PolicyRuleRemoved, PolicyDecided),
+    events=(
+        PolicyAcknowledged, PolicyAcknowledgementRevoked, PolicyRuleSet, PolicyRuleRemoved, PolicyHandlingSet,
+        PolicyHandlingRemoved, PolicyDecided,
+    ),
     state=Gate,
     initial=Gate(),
     evolve=evolve,

@@ -18,6 +18,7 @@ from gateways.http.problems import encode
 from gateways.http.schemas import NAME, parameter, problems
 from gateways.http.visit import Visit, single
 from projections.studio.lineage import ShowLineage
+from services.handling import handled, must_be_stripped, registered_facts
 from services.lineage_drawing import drawn
 from services.signing import newest, read_kept, shown, standing
 from services.studio import Studio
@@ -50,6 +51,15 @@ def router(studio: Studio) -> APIRouter:
                                     "sign_asset")],
                 detail={"uid": uid},
             )
+        if found.form == "embedded":
+            said = await handled(studio, project, "metadata", "download", registered_facts(state))
+            if said.strips and said.by:  # credentials are metadata, and whatever was in the file is in the signed one
+                raise must_be_stripped(
+                    uid, said, "a signed file keeps it",
+                    Remedy(f"Ask for it without: GET /api/assets/{uid}/download.", "download"),
+                    Remedy("Strip what is generated when it is registered (the action generate), and keep it in "
+                           "downloads: what is signed then leaks nothing.", "set_policy_handling"),
+                )
         name = state.described.name or uid
         name += ".credentials.json" if found.form == "sidecar" else ""
         kept = Kept(found.signed_digest, found.signed_size, found.media_type, name)
@@ -114,5 +124,5 @@ def _plain() -> dict[str, Any]:
     binary = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
     return {"responses": {
         "200": {"description": "What was asked for.", "content": binary},
-        **problems(400, 401, 403, 404, 422, 500, 503),
+        **problems(400, 401, 403, 404, 422, 423, 500, 503),
     }}

@@ -23,6 +23,7 @@ from gateways.http.schemas import HEADERS, NAME, parameter, problems
 from gateways.http.views import matches
 from gateways.http.visit import Visit, single
 from projections.studio.asset import ShowAsset
+from services.handling import facts_of, handled, must_be_stripped, registered_facts
 from services.media.stripping import SIZE_LIMIT, Unstrippable, stripped
 from services.studio import Studio
 
@@ -56,6 +57,7 @@ class Kept(NamedTuple):
     size: int
     media_type: str
     name: str
+    facts: Mapping[str, Any] = {}
 
 
 def add_routes(routes: APIRouter, studio: Studio) -> None:
@@ -63,9 +65,10 @@ def add_routes(routes: APIRouter, studio: Studio) -> None:
 
     async def download(request: Request) -> Response:
         visit, given = _looked(request, {"download", "metadata"})
-        asset = await _asset(studio, given, request.path_params["uid"])
+        given["uid"] = request.path_params["uid"]
+        asset = await _asset(studio, given, given["uid"])
         saved = given.get("download", "false") in ("true", "1")
-        if _strips(studio, given):
+        if await _strips(studio, given, asset):
             return await _clean(studio, asset, "attachment" if saved else "inline", request.method)
         return await given_out(studio, visit, asset, "attachment" if saved else "inline", request.method)
 
@@ -87,7 +90,8 @@ def add_routes(routes: APIRouter, studio: Studio) -> None:
         ("download", download, "DownloadAsset", "An asset's bytes.", [parameter(
             "download", "query", {"type": "boolean", "default": False}, "Save it instead of showing it."), parameter(
             "metadata", "query", {"type": "string", "enum": ["keep", "strip"]},
-            "Whether what it tells besides its content stays in; by default as `download_metadata` is set.")]),
+            "Whether what it tells besides its content stays in; by default as the project's policy says, else as "
+            "`download_metadata` is set.")]),
         ("thumbnail", thumbnail, "ShowThumbnail", "A small picture of an asset: a thumbnail or a waveform.", [parameter(
             "size", "query", {"type": "integer", "enum": [256, 512], "default": 256}, "Its longer side in pixels.")]),
         ("waveform", waveform, "ShowWaveform", "The peaks of a sound as audiowaveform JSON, version 2.", []),
@@ -138,8 +142,8 @@ async def _asset(studio: Studio, given: Mapping[str, str], uid: str) -> Kept:
         if not isinstance(loaded.state, Registered):
             raise
         state = loaded.state
-        return Kept(state.digest, state.size, state.media_type, state.described.name or uid)
-    return Kept(shown["digest"], shown["size"], shown["media_type"], shown["name"] or uid)
+        return Kept(state.digest, state.size, state.media_type, state.described.name or uid, registered_facts(state))
+    return Kept(shown["digest"], shown["size"], shown["media_type"], shown["name"] or uid, facts_of(shown))
 
 
 async def _variant(studio: Studio, given: Mapping[str, str], uid: str, name: str) -> Kept:
@@ -202,12 +206,18 @@ async def given_out(studio: Studio, visit: Visit, told: Kept, disposition: str, 
     return StreamingResponse(_pieces(studio, told.digest, start, end), status, headers, media_type)
 
 
-def _strips(studio: Studio, given: Mapping[str, str]) -> bool:
-    wanted = given.get("metadata", studio.settings.download_metadata)
-    if wanted not in ("keep", "strip"):
+async def _strips(studio: Studio, given: Mapping[str, str], asset: Kept) -> bool:
+    """Whether what leaks is taken out: the policy's strip binds, its keep is a default like the setting."""
+    wanted = given.get("metadata")
+    if wanted not in (None, "keep", "strip"):
         raise wrong_fields("The query string", "invalid_parameters",
                            [{"path": "metadata", "message": "this is either keep or strip"}])
-    return wanted == "strip"
+    said = await handled(studio, given["project"], "metadata", "download", asset.facts,
+                         studio.settings.download_metadata)
+    if wanted == "keep" and said.strips and said.by:
+        raise must_be_stripped(given["uid"], said, "it is not given out as it is",
+                               Remedy("Ask for it without metadata=keep.", "strip_metadata"))
+    return said.strips if wanted is None else wanted == "strip"
 
 
 async def _clean(studio: Studio, told: Kept, disposition: str, method: str) -> Response:
@@ -310,6 +320,6 @@ def _operation(extra: list[dict[str, Any]]) -> dict[str, Any]:
             "200": {"description": "The bytes.", "content": binary, "headers": header},
             "206": {"description": "The range asked for.", "content": binary, "headers": header},
             "304": {"description": "The client has them already."},
-            **problems(400, 401, 403, 404, 416, 422, 500, 503),
+            **problems(400, 401, 403, 404, 416, 422, 423, 500, 503),
         },
     }

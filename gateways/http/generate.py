@@ -234,7 +234,7 @@ def _body(project: str, found: Accepted, notes: list[str]) -> dict[str, Any]:
     return {
         "ok": True, "job_id": found.job_id, "id": found.job_id, "project": project, "status": _status(job),
         "preset_id": request.preset, "quality_level": request.quality, "seed": request.seed,
-        "estimated_time_seconds": None, "output_url": output,
+        "estimated_time_seconds": found.seconds, "output_url": output,
         "error": job.fault.message if isinstance(job, Closed) and job.fault else None,
         "position": found.receipt.position, "plan": recorded(job),
         "budgets": found.receipt.told.get("budgets", []), "warnings": found.receipt.told.get("warnings", []),
@@ -284,7 +284,11 @@ _RESPONSES: Final[schemas.Schema] = {
         "properties": {
             "job_id": {"type": "string"}, "preset_id": {"type": "string"},
             "status": {"enum": ["queued", "running", "completed", "failed", "cancelled", "lost"]},
-            "estimated_time_seconds": {"type": ["integer", "null"]}, "output_url": {"type": ["string", "null"]},
+            "estimated_time_seconds": {
+                "type": ["integer", "null"],
+                "description": "Median of the last completed runs of this preset in this quality on these engines, "
+                               "from when a worker takes it; null where there were none.",
+            }, "output_url": {"type": ["string", "null"]},
             "error": {"type": ["string", "null"]},
         },
     }, headers=("Location", "Idempotency-Replayed")),

@@ -87,9 +87,9 @@ def sampled(reader: Reader, project: str) -> list[Sampled]:
 
 def _of(row: Sequence[Any], started: str, spent: int) -> Sampled:
     _, stage, preset, engine, cost, created, finished = row
-    begun = _seconds(started) if started else None
-    took = _seconds(finished) - begun if finished and begun is not None else None
-    waited = begun - _seconds(created) if begun is not None else None
+    begun = seconds_of(started) if started else None
+    took = seconds_of(finished) - begun if finished and begun is not None else None
+    waited = begun - seconds_of(created) if begun is not None else None
     return Sampled(stage, preset, engine, spent if cost is None else cost, waited, took)
 
 
@@ -136,7 +136,7 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
             "p95": round(ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)], 3), "max": round(ordered[-1], 3)}
 
 
-def _seconds(time: str) -> float:
+def seconds_of(time: str) -> float:
     """Seconds since 1970 of a time as the log writes it."""
     try:
         return minute_of(time) * 60 + float(time[17:].rstrip("Zz") or 0)

@@ -15,10 +15,14 @@ from domain.trust.policy import (
     PolicyAcknowledged,
     PolicyAcknowledgementRevoked,
     PolicyDecided,
+    PolicyHandlingRemoved,
+    PolicyHandlingSet,
     PolicyRuleRemoved,
     PolicyRuleSet,
 )
 from domain.trust.policy_defaults import BUILT_IN, FACTS, NOTICE, NOTICE_TEXT
+from domain.trust.policy_handling import DEFAULTS
+from domain.trust.policy_handling import FACTS as HANDLING_FACTS
 from domain.trust.policy_rules import Action, beginnings, covers
 from projections.declaration import Happened, Projection
 from projections.reading import PageQuery, Query, View, page
@@ -40,12 +44,22 @@ RULES = Table(
     key=("project", "rule_id"),
 )
 
+HANDLINGS = Table(
+    name="policy_handlings",
+    columns={
+        "project": "text", "handling_id": "text", "handling": "json", "position": "int", "updated_at": "text",
+        "actor": "text",
+    },
+    key=("project", "handling_id"),
+)
+
 DECISIONS = Table(
     name="policy_decisions",
     columns={
         "project": "text", "position": "int", "decision_id": "text", "action": "text", "action_path": "text",
         "enforced": "bool", "allow": "bool", "info": "int", "warn": "int", "block": "int", "subject": "json",
         "parts": "json", "digest": "text", "source": "text", "findings": "json", "gate": "json", "override": "json",
+        "handlings": "json",
         "time": "text", "actor": "text",
     },
     key=("project", "position"),
@@ -82,12 +96,20 @@ def apply(happened: Happened) -> Iterable[Change]:
             })
         case PolicyRuleRemoved():
             yield Drop(RULES.name, {"project": project, "rule_id": event.rule_id})
+        case PolicyHandlingSet():
+            yield Put(HANDLINGS.name, {
+                "project": project, "handling_id": event.handling.handling_id,
+                "handling": event.handling.model_dump(mode="json"), "position": recorded.position,
+                "updated_at": recorded.time, "actor": recorded.actor,
+            })
+        case PolicyHandlingRemoved():
+            yield Drop(HANDLINGS.name, {"project": project, "handling_id": event.handling_id})
         case PolicyDecided():
             said = event.model_dump(mode="json")
             counts = said["counts"]
             kept = {name: said[name] for name in (
                 "decision_id", "action", "enforced", "allow", "subject", "parts", "digest", "source", "findings",
-                "gate", "override",
+                "gate", "override", "handlings",
             )}
             yield Put(DECISIONS.name, {
                 "project": project, "position": recorded.position, **kept, **counts,
@@ -110,6 +132,10 @@ class ListPolicyRules(Query):
     """The rules in force: the built-in ones and the project's own (at most 200)."""
 
     action: Action | None = None
+
+
+class ListPolicyHandlings(Query):
+    """What the project says of prompts and of metadata that leaks (at most 100), and what is done otherwise."""
 
 
 class AuditPolicy(PageQuery):
@@ -152,6 +178,15 @@ def list_rules(reader: Reader, query: ListPolicyRules) -> dict[str, Any]:
         action = query.action
         rules = [rule for rule in rules if any(covers(named, action) for named in rule["actions"])]
     return {"items": rules, "next": None}
+
+
+def list_handlings(reader: Reader, query: ListPolicyHandlings) -> dict[str, Any]:
+    """Every handling of the project, by its id."""
+    own = reader.rows(HANDLINGS.name, Where("project", "=", query.project), order=("handling_id",), limit=PAGE_LIMIT)
+    return {
+        "items": [{**row["handling"], "set_by": row["actor"], "updated_at": row["updated_at"]} for row in own],
+        "next": None, "defaults": dict(DEFAULTS), "facts": dict(HANDLING_FACTS),
+    }
 
 
 def audit(reader: Reader, query: AuditPolicy) -> dict[str, Any]:
@@ -208,14 +243,16 @@ def _shape(row: Row, left_out: tuple[str, ...]) -> dict[str, Any]:
 
 PROJECTIONS = (
     Projection(
-        name="policy", version=1, tables=(ACKNOWLEDGEMENTS, RULES, DECISIONS, COUNTS), apply=apply,
-        categories=frozenset({CATEGORY}), about="The gate, the rules, and every decision.",
+        name="policy", version=2, tables=(ACKNOWLEDGEMENTS, RULES, HANDLINGS, DECISIONS, COUNTS), apply=apply,
+        categories=frozenset({CATEGORY}), about="The gate, the rules, the handlings, and every decision.",
     ),
 )
 
 VIEWS = (
     View("ShowPolicyStatus", "/api/policy/status", ShowPolicyStatus, show_status, ("policy",), "policy:read"),
     View("ListPolicyRules", "/api/policy/rules", ListPolicyRules, list_rules, ("policy",), "policy:read"),
+    View("ListPolicyHandlings", "/api/policy/handlings", ListPolicyHandlings, list_handlings, ("policy",),
+         "policy:read"),
     View("AuditPolicy", "/api/policy/audit", AuditPolicy, audit, ("policy",), "policy:read"),
     View("ShowPolicyDecision", "/api/policy/decisions/{decision_id}", ShowPolicyDecision, show_decision, ("policy",),
          "policy:read"),

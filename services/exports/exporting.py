@@ -19,6 +19,7 @@ from services.exports import folder as folders
 from services.exports.folder import Fetch, Placing, Standing, standing
 from services.exports.gathering import Gathered
 from services.exports.previewing import preview
+from services.media.stripping import stripped
 from services.settings import Settings
 from services.studio import Studio
 
@@ -119,12 +120,13 @@ def fetching(studio: Studio, loop: asyncio.AbstractEventLoop) -> Fetch:
     """How a thread gets an asset's bytes: from the blobs, and only if they are what they should be."""
 
     async def fetched(asset: Asset, place: Path) -> None:
+        digest, size = asset.stored or (asset.digest, asset.size)
         whole = sha256()
         with open(place, "wb") as file:  # noqa: ASYNC230 - opening is quick; the writing is done in a thread
-            async for piece in studio.blobs.stream(asset.digest, 0, asset.size):
+            async for piece in studio.blobs.stream(digest, 0, size):
                 whole.update(piece)
                 await asyncio.to_thread(file.write, piece)
-        if whole.hexdigest() != asset.digest:
+        if whole.hexdigest() != digest or (asset.stored and not await asyncio.to_thread(_cleared, asset, place)):
             raise Unavailable(
                 f"The bytes of asset {asset.uid} are not what they were when it was registered.",
                 error="blob_damaged", remediation=[Remedy("Restore the blobs from a backup.", "restore_blob")],
@@ -142,3 +144,10 @@ def fetching(studio: Studio, loop: asyncio.AbstractEventLoop) -> Fetch:
             ) from error
 
     return fetch
+
+
+def _cleared(asset: Asset, place: Path) -> bool:
+    """Strips a fetched file in its place; whether it is then what the game says that it is."""
+    data = stripped(place.read_bytes(), asset.media_type).data
+    place.write_bytes(data)
+    return sha256(data).hexdigest() == asset.digest

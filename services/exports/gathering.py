@@ -15,6 +15,7 @@ from domain.exchange.renpy.package import Package, package, recipe_of
 from domain.exchange.renpy.project import povs_of, references
 from domain.ids import MAIN
 from domain.tables import Reader, Row, Where
+from services.exports.clearing import cleared
 from services.studio import Studio
 
 READS: Final = ("assets", "worldlines", "timeline")
@@ -82,7 +83,7 @@ async def gathered(studio: Studio, project: str, order: Order) -> Gathered:
     )
     wanted = await asyncio.to_thread(references, tales)
     assets, unused, told_at = await asyncio.to_thread(_assets, studio, project, wanted, tales)
-    assets = await _kept(studio, assets)
+    assets = await cleared(studio, project, await _kept(studio, assets))
     ratings = {id_: rating for tale in tales for id_, rating in _ratings(tale)}
     return Gathered(order, tales, assets, unused, _wishes(project, order, tales, told_at, ratings), ratings)
 

@@ -19,7 +19,7 @@ from domain.studio.fault import fault
 from domain.studio.job import Closed, Open, Unrequested
 from domain.trust.policy_rules import Thing
 from services.dispatcher import Receipt
-from services.generation.estimating import MICROCREDITS
+from services.generation.estimating import MICROCREDITS, expected_seconds
 from services.generation.faults import raised
 from services.generation.planning import Plan, job_state, planned, repeated
 from services.generation.requesting import new_job_id, requested
@@ -35,12 +35,14 @@ _FUNDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job that was asked for: its state as it is now, its receipt, and its plan unless it was asked for before."""
+    """A job that was asked for: its state as it is now, its receipt, and its plan unless it was asked for before.
+    ``seconds`` is how long such work has taken lately, where it has been done before."""
 
     job_id: str
     job: Open | Closed
     receipt: Receipt
     plan: Plan | None
+    seconds: int | None = None
 
 
 async def accepted(studio: Studio, project: str, wish: Wish, asker: Asker, *, action: str = "generate") -> Accepted:
@@ -83,6 +85,7 @@ async def foreseen(
                    "remediation": [one._asdict() for one in error.remediation]}
     return {
         "ok": True, "dry_run": True, "project": project, "plan": told(plan),
+        "estimated_time_seconds": await expected_seconds(studio, project, plan.request, plan.steps),
         "policy": {"allow": found is None, "error": found and {
             "error": found.code, "message": found.message, "remediation": [one._asdict() for one in found.remediation],
         }},
@@ -120,7 +123,7 @@ async def _before(studio: Studio, project: str, job_id: str, asker: Asker, diges
     was = job if isinstance(job, Open) else job.was
     # The log knows what the key was used for: it answers with the first receipt, or says that this is another wish.
     receipt = await requested(studio, asker, was.request, was.steps, project=project, job_id=job_id, digest=digest)
-    return Accepted(job_id, job, receipt, None)
+    return Accepted(job_id, job, receipt, None, await _seconds(studio, project, job))
 
 
 async def _asked(
@@ -140,7 +143,12 @@ async def _asked(
         raise raised(fault(_FUNDS[error.code], error.message, **detail), more=error.remediation) from error
     job = await job_state(studio, project, job_id)
     assert not isinstance(job, Unrequested), "the job was recorded"
-    return Accepted(job_id, job, receipt, plan)
+    return Accepted(job_id, job, receipt, plan, await _seconds(studio, project, job))
+
+
+async def _seconds(studio: Studio, project: str, job: Open | Closed) -> int | None:
+    was = job if isinstance(job, Open) else job.was
+    return await expected_seconds(studio, project, was.request, was.steps)
 
 
 async def _policy(

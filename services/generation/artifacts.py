@@ -9,7 +9,7 @@ import asyncio
 import errno
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -162,7 +162,15 @@ def artifact_of(judged_: Judged, name: str) -> Artifact:
                     media_type=judged_.detected.media_type)
 
 
-def registration(judged_: Judged, name: str, making: Making, *, with_prompt: bool = False) -> RegisterAsset:
+class Kept(NamedTuple):
+    """What the policy of the project kept of it: the prompt, and what the file told (``told`` says what was done, and
+    by which handlings; nothing where the project says nothing)."""
+
+    prompt: bool = False
+    told: Mapping[str, Json] = {}
+
+
+def registration(judged_: Judged, name: str, making: Making, kept: Kept) -> RegisterAsset:
     """The command that makes an asset of it: where it comes from, and what anybody needs to make it again."""
     request = making.job.request
     seed = making.facts.get("seed", making.parameters.get("seed", request.seed))
@@ -176,8 +184,10 @@ def registration(judged_: Judged, name: str, making: Making, *, with_prompt: boo
         "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest() if prompt else "",
         "parents": list(making.made_from),
     }
-    if with_prompt and prompt:
+    if kept.prompt and prompt:
         told["prompt"] = prompt[:8000]
+    if kept.told:
+        told["handling"] = dict(kept.told)
     metadata: dict[str, Json] = {GENERATION: told}
     metadata |= {key: value for key, value in judged_.measures.items() if key in ("width", "height")}
     extension = judged_.detected.extension or (mimetypes.guess_extension(judged_.detected.media_type) or "").lstrip(".")

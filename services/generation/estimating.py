@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Final
 
-from domain.errors import Remedy
+from domain.errors import ComfyVNError, Remedy
 from domain.ports.engines import Engine, EngineError, Material, Task
 from domain.studio.asset import Preview, Registered
 from domain.studio.fault import fault
-from domain.studio.job_values import Step
+from domain.studio.job_values import Request, Step
 from domain.studio.preset_plan import PlannedStep
 from domain.studio.pricing import microcredits
+from projections.studio.job_durations import Usual, usual
 from services.generation.costs import Given, upper
 from services.generation.faults import raised
 from services.generation.materials import material_of
+from services.studio import Studio
 
 MICROCREDITS: Final = 1_000_000
 """Of one credit."""
@@ -53,6 +56,25 @@ async def estimated(
     share = (limit - known) // len(unknown) if unknown and limit is not None else 0
     done = tuple(_step(one, share if cost is None else cost) for one, cost in zip(steps, costs, strict=True))
     return done, sum(one.estimate for one in done)
+
+
+async def expected_seconds(studio: Studio, project: str, request: Request, steps: Sequence[Step]) -> int | None:
+    """How long work like this takes by its own history, in whole seconds; nothing where there is none to tell.
+
+    Waiting in the queue is not in it. It decorates an answer, so nothing waits for the read side, and its troubles are
+    no reason not to answer.
+    """
+    engines = {one.engine for one in steps}
+
+    def look() -> Usual | None:
+        with studio.models.reader() as reader:
+            return usual(reader, project, request.preset, request.quality, engines)
+
+    try:
+        found = await asyncio.to_thread(look)
+    except ComfyVNError:
+        return None
+    return None if found is None else max(1, ceil(found.seconds))
 
 
 def _step(one: PlannedStep, estimate: int) -> Step:

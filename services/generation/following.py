@@ -30,7 +30,7 @@ from domain.studio.fault import Fault, fault
 from domain.studio.job import Open
 from domain.studio.job_values import Attempt, Step
 from domain.values import Json
-from services.generation import artifacts, tasks
+from services.generation import artifacts, registering, tasks
 from services.generation.artifacts import Making
 from services.generation.pace import Pace
 from services.generation.recording import Hand
@@ -266,6 +266,8 @@ class Following:
                 log.exception("engine_defect", engine=self.step.engine, job=self.hand.job_id)
                 raise EngineError(fault("DOWNLOAD_FAILED", f"The adapter failed ({type(error).__name__}).")) from error
             found = await artifacts.judged(place, digest, size, product.media_type, self.renderer)
+            remote = self.engine.traits.kind == "remote"
+            kept, found = await registering.cleared(self.hand, job, self.step, found, remote=remote)
             self.hand.check()
             await studio.blobs.put_file(str(place))
         task = await tasks.task_of(studio, self.hand.project, job, self.step, self.attempt.id)
@@ -276,7 +278,7 @@ class Following:
         artifact = artifacts.artifact_of(found, name)
         return artifact.uid, [
             StoreArtifact(job_id=self.hand.job_id, attempt=self.attempt.id, artifact=artifact),
-            artifacts.registration(found, name, making),
+            artifacts.registration(found, name, making, kept),
         ]
 
     async def _finished(self, uids: list[str], cost: int, done: Done, stored: list[Command]) -> None:

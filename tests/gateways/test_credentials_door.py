@@ -43,6 +43,13 @@ def test_a_generated_upload_is_signed_verified_and_drawn(server: RunningServer, 
         got = client.get(f"/api/assets/{child}/signed")
         assert got.headers["content-type"] == "image/png"
         (tmp_path / "got.png").write_bytes(got.content)
+        careful = {"what": "metadata", "actions": ["download"], "then": "strip"}
+        assert client.put("/api/policy/handlings/careful", json=careful).status_code in (200, 201)
+        refused = client.get(f"/api/assets/{child}/signed")
+        assert (refused.status_code, refused.json()["error"]) == (423, "metadata_policy")
+        assert client.get(f"/api/assets/{child}/download").headers["x-comfyvn-stripped"] == ""
+        assert client.delete("/api/policy/handlings/careful").status_code == 200
+        assert client.get(f"/api/assets/{child}/signed").status_code == 200
         svg = client.get(f"/api/assets/{child}/lineage.svg")
         assert svg.headers["content-type"].startswith("image/svg+xml")
         assert "room.png" in svg.text

@@ -156,7 +156,7 @@ def provenance(game: Game, recipe: str, files: Mapping[str, Mapping[str, Any]]) 
         "assets": [
             {"path": path, "asset": asset.uid, "sha256": asset.digest, "bytes": asset.size, "name": asset.name,
              "media_type": asset.media_type, "licence": asset.licence, "origin": asset.origin, "nsfw": asset.nsfw,
-             "sources": list(asset.sources)}
+             "sources": list(asset.sources), **({"stripped_from": asset.stored[0]} if asset.stored else {})}
             for path, asset in sorted(game.bytes_.items())
         ],
         "files": dict(sorted(files.items())),

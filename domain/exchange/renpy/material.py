@@ -25,7 +25,11 @@ SOUNDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """An asset that a story names. ``trouble`` says why its bytes cannot be used, and is empty where they can."""
+    """An asset that a story names. ``trouble`` says why its bytes cannot be used, and is empty where they can.
+
+    ``digest`` and ``size`` are those of its file in the game; ``stored`` are those of what is kept, where the file is
+    made of that by stripping what it tells besides its content.
+    """
 
     uid: str
     digest: str
@@ -39,6 +43,7 @@ class Asset:
     nsfw: bool = False
     sources: tuple[Mapping[str, Any], ...] = ()
     trouble: str = ""
+    stored: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,9 @@ def _people(tale: Tale) -> dict[str, Any]:
 
 
 def _told(one: Asset | Wishes) -> list[Any]:
-    return [getattr(one, name) for name in one.__slots__]
+    told = {name: getattr(one, name) for name in one.__slots__}
+    # What is given out as it is kept has the recipe that it always had.
+    return [value for name, value in told.items() if name != "stored" or value is not None]
 
 
 def package(
