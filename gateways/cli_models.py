@@ -1,0 +1,375 @@
+"""`comfyvn models`: the catalogue of model files, and downloads that go on where they stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from commands.declaration import Command
+from commands.studio.model import (
+    AcknowledgeModel,
+    AddModel,
+    CancelModelDownload,
+    RemoveModel,
+    RequestModelDownload,
+)
+from domain.ids import checked
+from domain.studio.model_values import ModelType, Risk
+from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
+from projections.studio.model_catalogue import ListModels, ShowModel
+from services.bootstrap import Opened, open_everything
+from services.models.catalogue import listed, planned, requested, shown, verified
+from services.studio import Asker
+
+app = typer.Typer(no_args_is_help=True, help="Model files: the catalogue, entries of your own, downloads.")
+
+LOOK_SECONDS: Final = 0.3
+READS: Final = ("models",)
+
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id; `comfyvn models list` has them all.")]
+Accept = Annotated[list[str] | None, typer.Option(
+    "--accept", metavar="RISK", help=f"I know: {' | '.join(get_args(Risk))}. Recorded with your name; several times "
+    "for several.", show_default=False,
+)]
+
+
+@app.command("list")
+def list_(
+    type_: Annotated[str | None, typer.Option("--type", help=" | ".join(get_args(ModelType)),
+                                              show_default=False)] = None,
+    engine: Annotated[str | None, typer.Option(help="Only what this engine can use.", show_default=False)] = None,
+    license_: Annotated[str | None, typer.Option("--license", help="Only with this licence.",
+                                                 show_default=False)] = None,
+    installed: Annotated[bool | None, typer.Option("--installed/--missing", help="Only what is there, or what is not.",
+                                                   show_default=False)] = None,
+    own: Annotated[bool, typer.Option("--own", help="Only the project's own entries.")] = False,
+    q: Annotated[str | None, typer.Option("--search", help="A word of name, file, notes or use.",
+                                          show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Most entries.")] = 100,
+    project: Project = "default", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """The catalogue: what is there, what could be, under which licence.
+
+    comfyvn models list --type vae --missing
+    """
+
+    async def work() -> None:
+        if type_ is not None and type_ not in get_args(ModelType):
+            usage(f"{type_!r} is no type.", f"Use one of {', '.join(get_args(ModelType))}.")
+        query = ListModels.model_validate({
+            "project": checked("project", project), "type": type_, "engine": engine, "license": license_,
+            "installed": installed, "origin": "custom" if own else None, "q": q, "limit": limit,
+        })
+        async with open_everything(settings_of(data), create=False) as opened:
+            await opened.counted_everything(READS)
+            found = (await listed(opened.studio, query)).answer
+        if as_json:
+            emit(found)
+            return
+        table = Table(box=None, header_style="dim", pad_edge=False)
+        for name in ("model", "type", "size", "licence", "there", "to know"):
+            table.add_column(name, overflow="fold", no_wrap=name in ("model", "type", "size"))
+        for one in found["items"]:
+            table.add_row(
+                escape(one["id"]), one["type"], decimal(one["size_bytes"]) if one["size_bytes"] else "?",
+                escape(one["license"]), _there(one), ", ".join(one["risks"]),
+            )
+        out().print(table)
+        if found["next"]:
+            err().print("[dim]There are more: narrow the list, or raise --limit.[/]")
+
+    run(work, as_json=as_json)
+
+
+def _there(one: Mapping[str, Any]) -> str:
+    if one["installed"]:
+        return "[green]yes[/]"
+    if one["another_file"]:
+        return "[red]another file[/]"
+    download = one["download"]
+    if download and download["status"] in ("waiting", "running"):
+        progress = download["progress"]
+        share = f"{100 * progress['done'] // progress['total']} %" if progress["total"] else "…"
+        return f"[yellow]{share}[/]"
+    return "[red]failed[/]" if download and download["status"] == "failed" else "[dim]no[/]"
+
+
+@app.command()
+def show(model: ModelId, project: Project = "default", data: Data = None, as_json: AsJson = False) -> None:
+    """One model: what it is, what has to be acknowledged, whether it is there, how its download stands.
+
+    comfyvn models show sdxl-base-1.0
+    """
+
+    async def work() -> None:
+        async with open_everything(settings_of(data), create=False) as opened:
+            await opened.counted_everything(READS)
+            one = await _shown(opened, project, model)
+        if as_json:
+            emit(one)
+            return
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name in ("name", "type", "path", "size_bytes", "license", "license_url", "source", "url", "sha256",
+                     "recommended_use", "hardware_notes", "notes", "tags", "added_by"):
+            if value := one.get(name):
+                told = decimal(value) if name == "size_bytes" else ", ".join(value) if name == "tags" else str(value)
+                table.add_row(f"[dim]{name.replace('_', ' ')}[/]", escape(told))
+        table.add_row("[dim]there[/]", _there(one))
+        out().print(f"[bold]{escape(one['id'])}[/] [dim]({one['origin']})[/]")
+        out().print(table)
+        for warning in one["warnings"]:
+            out().print(f"[yellow]• {escape(warning)}[/]")
+        for known in one["acknowledged"]:
+            out().print(f"[dim]{known['risk']} acknowledged by {escape(known['acknowledged_by'])}, "
+                        f"{known['acknowledged_at'][:19]}[/]")
+        _tell_error(one["download"])
+
+    run(work, as_json=as_json)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    url: Annotated[str, typer.Option(help="Where the file is: https://…")],
+    type_: Annotated[str, typer.Option("--type", help=" | ".join(get_args(ModelType)))],
+    filename: Annotated[str | None, typer.Option(help="Its name in the models folder; else that of the address.",
+                                                 show_default=False)] = None,
+    license_: Annotated[str, typer.Option("--license", help="MIT, Apache-2.0, …, or Unknown.")] = "Unknown",
+    license_url: Annotated[str, typer.Option(help="Where the licence can be read.")] = "",
+    sha256: Annotated[str | None, typer.Option(help="Checksum: 64 hexadecimal digits.", show_default=False)] = None,
+    size: Annotated[int | None, typer.Option(help="Size in bytes.", min=1, show_default=False)] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; several times for several.")] = None,
+    notes: Annotated[str | None, typer.Option(help="Notes.", show_default=False)] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Id; `custom-` is put in front.", show_default=False)] = None,
+    accept: Accept = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be recorded.")] = False,
+    project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """Add an entry of your own to the catalogue.
+
+    comfyvn models add Harbour --type lora --url https://models.example/harbour.safetensors --license MIT
+    """
+
+    async def work() -> None:
+        told = {
+            "model_id": id_, "name": name, "type": type_, "url": url, "license": license_, "license_url": license_url,
+            "filename": filename or url.partition("?")[0].rpartition("/")[2], "sha256": sha256, "size_bytes": size,
+            "tags": tuple(tag or ()), "notes": notes, "acknowledge": tuple(accept or ()),
+        }
+        command = AddModel.model_validate(told)
+        async with open_everything(settings_of(data)) as opened:
+            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
+            await opened.audited_everything()
+        warnings = receipt.told.get("warnings", [])
+        if as_json:
+            emit({"ok": True, "id": receipt.id, "version": receipt.version, "warnings": warnings, "dry_run": dry_run,
+                  "events": [one.type for one in receipt.events]})
+            return
+        out().print(f"[bold]{escape(receipt.id)}[/]" + (" would be added." if dry_run else
+                    " is in the catalogue." if receipt.events else " is so already."))
+        for warning in warnings:
+            err().print(f"[yellow]• {escape(warning)}[/]")
+
+    run(work, as_json=as_json)
+
+
+@app.command()
+def remove(
+    model: ModelId, project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """Take an entry of your own out of the catalogue. A file that was downloaded stays.
+
+    comfyvn models remove custom-harbour-light
+    """
+    _asked(lambda: RemoveModel(model_id=model), "is removed", project, actor, data, as_json)
+
+
+@app.command()
+def acknowledge(
+    model: ModelId, accept: Accept = None, project: Project = "default", actor: Actor = "console", data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take responsibility for what is risky about a model: recorded with your name.
+
+    comfyvn models acknowledge realesrgan-x4plus --accept pickle
+    """
+
+    def command() -> AcknowledgeModel:
+        if not accept:
+            usage("Name what you accept.", f"--accept {' | '.join(get_args(Risk))}")
+        return AcknowledgeModel.model_validate({"model_id": model, "acknowledge": tuple(accept)})
+
+    _asked(command, "is acknowledged", project, actor, data, as_json)
+
+
+@app.command()
+def cancel(
+    model: ModelId, reason: Annotated[str, typer.Option(help="Why.")] = "", project: Project = "default",
+    actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """Stop a download; what had come is thrown away.
+
+    comfyvn models cancel sdxl-base-1.0
+    """
+    _asked(lambda: CancelModelDownload(model_id=model, reason=reason), "is cancelled", project, actor, data, as_json)
+
+
+def _asked(
+    made: Callable[[], Command], done: str, project: str, actor: str, data: Path | None, as_json: bool
+) -> None:
+    async def work() -> None:
+        command = made()
+        async with open_everything(settings_of(data), create=False, processes=True) as opened:
+            receipt = await opened.studio.ask(command, Asker(actor), project=project)
+            await opened.audited_everything()
+        if as_json:
+            emit({"ok": True, "id": receipt.id, "version": receipt.version,
+                  "events": [one.type for one in receipt.events]})
+        else:
+            out().print(f"[bold]{escape(receipt.id)}[/] {done}" + ("." if receipt.events else " already."))
+
+    run(work, as_json=as_json)
+
+
+@app.command()
+def download(
+    model: ModelId,
+    accept: Accept = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell size, licence, target and free space.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait: a running studio does it.")] = False,
+    project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+) -> None:
+    """Download a model's file, check it, and put it into the models folder. It goes on where it stopped.
+
+    comfyvn models download flux-vae --dry-run
+
+    comfyvn models download sdxl-base-1.0 --accept license_terms
+    """
+
+    async def work() -> ExitCode:
+        checked("project", project)
+        command = RequestModelDownload.model_validate({
+            "model_id": checked("model", model), "acknowledge": tuple(accept or ()),
+        })
+        async with open_everything(settings_of(data), processes=not dry_run) as opened:
+            if dry_run:
+                return _foretell(await planned(opened.studio, project, command), as_json)
+            receipt = await requested(opened.studio, project, command, Asker(actor))
+            if detach:
+                await opened.audited_everything()
+                told = {"ok": True, "id": receipt.id, "status": "waiting"}
+                if as_json:
+                    emit(told)
+                else:
+                    out().print(f"[bold]{escape(receipt.id)}[/] is asked for.")
+                return ExitCode.OK
+            await opened.counted_everything(READS)
+            one = await _followed(opened, project, model, as_json)
+            await opened.audited_everything()
+        return _tell_end(one, as_json)
+
+    run(work, as_json=as_json)
+
+
+async def _followed(opened: Opened, project: str, model: str, as_json: bool) -> dict[str, Any]:
+    """The model, once its download is over; a bar meanwhile where somebody looks."""
+    console = err()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+               TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
+        task = bar.add_task(model, total=None)
+        while True:
+            one = await _shown(opened, project, model)
+            state = one["download"]
+            progress = state["progress"]
+            bar.update(task, description=f"{escape(model)} {progress['phase']}", completed=progress["done"],
+                       total=progress["total"] or None)
+            if state["status"] not in ("waiting", "running"):
+                return one
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _shown(opened: Opened, project: str, model: str) -> dict[str, Any]:
+    query = ShowModel.model_validate({"project": checked("project", project), "model_id": checked("model", model)})
+    answer: dict[str, Any] = (await shown(opened.studio, query)).answer
+    return answer
+
+
+def _tell_end(one: Mapping[str, Any], as_json: bool) -> ExitCode:
+    state = one["download"]
+    if as_json:
+        emit(one)
+    elif state["status"] == "finished":
+        result = state["result"]
+        how = "was there already" if result["reused"] else "is there"
+        out().print(f"[bold]{escape(result['path'])}[/] {how}: {decimal(result['size_bytes'])}, {result['format']}.")
+        out().print(f"[dim]sha256 {result['sha256']}[/]")
+    elif state["status"] == "cancelled":
+        err().print("[yellow]It was cancelled.[/]")
+    else:
+        _tell_error(state)
+    return ExitCode.OK if state["status"] == "finished" else ExitCode.NO
+
+
+def _tell_error(download: Mapping[str, Any] | None) -> None:
+    if download and download["error"] and download["status"] == "failed":
+        error = download["error"]
+        err().print(f"[bold red]{error['code']}: {escape(error['message'])}[/]")
+        for remedy in error["remediation"]:
+            err().print(f"  [dim]→[/] {escape(remedy['text'])}")
+        if hint := error["detail"].get("hint"):
+            err().print(f"  [dim]→[/] {escape(str(hint))}")
+
+
+def _foretell(told: Mapping[str, Any], as_json: bool) -> ExitCode:
+    if as_json:
+        emit(told)
+        return ExitCode.OK if told["ok"] else ExitCode.NO
+    table = Table(box=None, show_header=False, pad_edge=False)
+    size = told["size_bytes"]
+    rows = {
+        "from": told["url"], "to": told["target"], "size": decimal(size) if size else "nobody has said",
+        "came already": decimal(told["have_bytes"]) if told["have_bytes"] else "", "free": decimal(told["free_bytes"]),
+        "licence": f"{told['license']} {told['license_url']}", "checksum": told["sha256"] or "none",
+        "there": "yes" if told["installed"] else "",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(f"[dim]{name}[/]", escape(value))
+    out().print(table)
+    for warning in told["warnings"]:
+        out().print(f"[yellow]• {escape(warning)}[/]")
+    for one in told["hindrances"]:
+        err().print(f"[red]{one['code']}: {escape(one['message'])}[/]")
+    for risk in told["to_acknowledge"]:
+        err().print(f"[yellow]It would be refused without --accept {risk}[/]")
+    return ExitCode.OK if told["ok"] else ExitCode.NO
+
+
+@app.command()
+def verify(model: ModelId, project: Project = "default", data: Data = None, as_json: AsJson = False) -> None:
+    """Read the whole file and say whether it is the right one. Exit code 1 when it is not.
+
+    comfyvn models verify flux-vae
+    """
+
+    async def work() -> ExitCode:
+        async with open_everything(settings_of(data), create=False) as opened:
+            told = await verified(opened.studio, checked("project", project), checked("model", model))
+        if as_json:
+            emit(told)
+        else:
+            colour = "green" if told["ok"] else "red"
+            out().print(f"[{colour}]{escape(told['message'])}[/]")
+            out().print(f"[dim]{escape(told['path'])}: {told['size_bytes']:,} bytes, sha256 {told['sha256']}[/]")
+        return ExitCode.OK if told["ok"] else ExitCode.NO
+
+    run(work, as_json=as_json)
