@@ -18,6 +18,7 @@ from gateways import (
     cli_jobs,
     cli_ledger,
     cli_log,
+    cli_models,
     cli_play,
     cli_playtest,
     cli_processes,
@@ -52,6 +53,7 @@ app.add_typer(cli_log.app, name="log")
 app.add_typer(cli_projections.app, name="projections")
 app.add_typer(cli_processes.app, name="processes")
 app.add_typer(cli_providers.app, name="providers")
+app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_worldline.app, name="worldline")
 app.add_typer(cli_play.app, name="play")
 app.add_typer(cli_import.app, name="import")
