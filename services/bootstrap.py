@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
@@ -358,8 +359,17 @@ def reach_engines(settings: Settings, secrets: Secrets | None = None) -> Engines
 
 def reach_credentials(settings: Settings) -> OwnCredentials:
     """What signs files and reads what is signed in them; keys are made when the first file is signed."""
-    folder = settings.signing_keys.absolute() if settings.signing_keys else default_folder()
-    return OwnCredentials(KeyFolder(folder), version=metadata.version("comfyvn"))
+    return OwnCredentials(_key_folder(settings), version=metadata.version("comfyvn"))
+
+
+def look_at_signing_keys(settings: Settings) -> tuple[Path, str]:
+    """Where the keys lie that sign credentials, and why those there cannot be used (empty: they can). Makes none."""
+    keys = _key_folder(settings)
+    return keys.folder, keys.trouble()
+
+
+def _key_folder(settings: Settings) -> KeyFolder:
+    return KeyFolder(settings.signing_keys.absolute() if settings.signing_keys else default_folder())
 
 
 def reach_model_files(settings: Settings) -> ModelFolder:

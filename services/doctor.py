@@ -58,7 +58,7 @@ def in_force(settings: Settings) -> list[dict[str, Any]]:
 
 async def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Finding]:
     """Looks at everything; one part that cannot be reached does not keep the others from being looked at."""
-    findings = [*_settings(), *_folder(settings), _disk(settings)]
+    findings = [*_settings(), *_folder(settings), _disk(settings), signing_keys(settings)]
     async with AsyncExitStack() as stack:
         reached = await _try("log", bootstrap.reach_log(settings, stack), findings)
         head = None
@@ -158,6 +158,21 @@ def _folder(settings: Settings) -> list[Finding]:
     if not os.access(folder, os.W_OK | os.X_OK):
         return [Finding("data folder", "broken", f"{folder} cannot be written to.", "Change its owner.")]
     return [Finding("data folder", "well", f"{folder.absolute()}, for its owner alone.")]
+
+
+def signing_keys(settings: Settings) -> Finding:
+    """Whether what signs credentials can be used, and lies where a copy of the data folder does not hold it."""
+    folder, trouble = bootstrap.look_at_signing_keys(settings)
+    if trouble:
+        return Finding("signing keys", "broken", trouble, f"chmod 600 {folder}/*.pem, or put them back from a backup.")
+    if folder.resolve().is_relative_to(settings.data.absolute().resolve()):
+        return Finding(
+            "signing keys", "warning", f"{folder} lies in the data folder: whoever copies that can sign as you.",
+            "Move it out, and name it with COMFYVN_SIGNING_KEYS.",
+        )
+    there = (folder / "leaf.pem").exists()
+    return Finding("signing keys", "well", f"{folder}, for its owner alone." if there
+                   else "None yet: made when the first file is signed.")
 
 
 def _disk(settings: Settings) -> Finding:

@@ -7,6 +7,7 @@ organisation. The root is on no public list, so a signature is valid everywhere 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -90,6 +91,17 @@ class KeyFolder:
                 detail={"folder": str(self.folder)},
             ) from error
 
+    def trouble(self) -> str:
+        """Why the keys that are there cannot be used, in a sentence; empty where they can, or none were made yet."""
+        try:
+            for name in ("root.pem", "leaf.pem"):
+                self._read(self.folder / name)
+        except Unavailable as error:
+            return error.message
+        except OSError as error:
+            return f"The signing keys in {self.folder} cannot be read: {error.strerror or error}."
+        return ""
+
     def roots(self) -> list[x509.Certificate]:
         """Every root of ours, none where nothing has been signed yet."""
         places = sorted((self.folder / "roots").glob("*.pem"))
@@ -129,9 +141,13 @@ class KeyFolder:
 
     def _read(self, place: Path) -> tuple[ec.EllipticCurvePrivateKey, list[x509.Certificate]] | None:
         try:
-            data = place.read_bytes()
+            with place.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                data = file.read()
         except FileNotFoundError:
             return None
+        if stat.S_ISREG(mode) and mode & 0o077:
+            raise _readable(place, mode)
         try:
             key = serialization.load_pem_private_key(data, None)
             certificates = x509.load_pem_x509_certificates(data)
@@ -224,6 +240,19 @@ def _pem(certificate: x509.Certificate) -> bytes:
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _readable(place: Path, mode: int) -> Unavailable:
+    return Unavailable(
+        f"Others on this machine may read the signing key {place} ({stat.filemode(mode)}): nothing is signed with it.",
+        error="signing_keys",
+        remediation=[
+            Remedy(f"chmod 600 {place}", "fix_permissions"),
+            Remedy("If somebody may have read it, move root.pem and leaf.pem away: a new chain is made, and what was "
+                   "signed stays trusted as long as roots/ is there.", "replace_keys"),
+        ],
+        detail={"file": str(place), "mode": stat.filemode(mode)},
     )
 
 

@@ -253,6 +253,26 @@ def test_keys_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:
     assert leaf.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
 
 
+@pytest.mark.parametrize("name", ["root.pem", "leaf.pem"])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_key_that_others_may_read_signs_nothing_until_it_is_private_again(
+    tmp_path: Path, name: str, mode: int
+) -> None:
+    keys = KeyFolder(tmp_path / "keys")
+    first = keys.chain().fingerprint
+    assert keys.trouble() == ""
+    place = tmp_path / "keys" / name
+    place.chmod(mode)
+    with pytest.raises(Unavailable) as caught:
+        KeyFolder(tmp_path / "keys").chain()
+    assert caught.value.code == "signing_keys"
+    assert caught.value.remediation[0].text == f"chmod 600 {place}"
+    assert keys.trouble() == caught.value.message
+    assert keys.roots_pem(), "what was signed can still be judged"
+    place.chmod(0o600)
+    assert KeyFolder(tmp_path / "keys").chain().fingerprint == first
+
+
 def test_processes_that_begin_at_once_end_with_one_chain(tmp_path: Path) -> None:
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(KeyFolder(tmp_path / "keys").chain().fingerprint))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fixtures_studio import StudioFactory
 
+from adapters.c2pa.keys import KeyFolder
 from commands.story.worldline import ForkWorldline
 from domain.ports import Commit, Proposed, Stream
 from services import doctor
@@ -185,6 +186,21 @@ def test_a_folder_that_others_may_read_is_warned_about(tmp_path: Path) -> None:
     found = looked_at(tmp_path)["data folder"]
     assert found.verdict == "warning"
     assert "chmod" in found.remedy
+
+
+def test_signing_keys_that_others_may_read_or_copy_are_told(tmp_path: Path) -> None:
+    def told(place: Path) -> Finding:
+        return doctor.signing_keys(Settings.load(data=tmp_path / "data", signing_keys=place))
+
+    keys = tmp_path / "beside"
+    assert told(keys).verdict == "well"
+    KeyFolder(keys).chain()
+    assert told(keys).text == f"{keys}, for its owner alone."
+    (keys / "leaf.pem").chmod(0o644)
+    assert told(keys).verdict == "broken"
+    assert "-rw-r--r--" in told(keys).text
+    inside = told(tmp_path / "data" / "keys")
+    assert (inside.verdict, "COMFYVN_SIGNING_KEYS" in inside.remedy) == ("warning", True)
 
 
 def test_every_setting_is_listed_with_where_it_comes_from(tmp_path: Path) -> None:
