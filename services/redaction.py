@@ -10,12 +10,14 @@ names are compared word by word: ``api_key`` and ``Authorization`` are such name
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 MASK: Final = "***"
 
@@ -120,7 +122,7 @@ class Redactor:
         """Like ``register``; and what is to be recorded for ever is looked through for them too (``stands_in``)."""
         given = list(values)
         self.register(given)
-        forms = {json.dumps(value)[1:-1].encode() for value in given if len(value) >= RECOGNISABLE}
+        forms = {form.encode() for value in given if len(value) >= RECOGNISABLE for form in _written(value)}
         self._kept = tuple(sorted({*self._kept, *forms}))
 
     def stands_in(self, data: bytes) -> bool:
@@ -207,6 +209,15 @@ class Redactor:
             pieces += [text[end:max(left, end)], MASK]
             end = right
         return "".join([*pieces, text[end:]])
+
+
+def _written(secret: str) -> Iterable[str]:
+    """What a key looks like in JSON, also when somebody has encoded it before."""
+    once = quote(secret, safe="")
+    for form in (secret, once, quote(secret), quote_plus(secret), quote(once, safe=""), html.escape(secret)):
+        yield json.dumps(form)[1:-1]
+        yield json.dumps(form, ensure_ascii=False)[1:-1]
+    yield from _encodings(secret)
 
 
 def _encodings(secret: str) -> Iterable[str]:

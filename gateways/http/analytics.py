@@ -17,6 +17,7 @@ from gateways.http.visit import Visit, single
 from projections.operations.budget import spend
 from projections.reading import Query, View
 from projections.studio.job_figures import FIGURES
+from services.redaction import redact
 from services.studio import Studio
 
 SPEND: Final = "spend"
@@ -72,7 +73,8 @@ async def _figures(studio: Studio, visit: Visit, name: str) -> dict[str, Any]:
 
 
 def _unavailable(name: str, error: str, message: str) -> dict[str, Any]:
-    return {"ok": False, "name": name[:100], "data": None, "error": error, "message": message}
+    # The name is whatever stood in the address, and a part of it must not leave what the whole would hide.
+    return {"ok": False, "name": redact(name)[:100], "data": None, "error": error, "message": redact(message)}
 
 
 _ANSWER: Final[schemas.Schema] = {

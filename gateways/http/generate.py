@@ -197,7 +197,13 @@ async def _read(visit: Visit, model: Any) -> Any:
     body = await visit.body()
     if body:
         check_media_type(visit.header(b"content-type"), visit.header(b"content-encoding"))
-    given = read_object(body or b"{}")
+    try:
+        given = read_object(body or b"{}")
+    except Invalid as error:
+        if error.code != "invalid_fields":
+            raise
+        raise Invalid(error.message, error="CONTRACT_MISMATCH", remediation=error.remediation,
+                      detail=error.detail) from error
     try:
         return model.model_validate_json(orjson.dumps(given), strict=True)
     except ValidationError as error:
