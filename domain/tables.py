@@ -19,7 +19,8 @@ class Table:
 
     ``temporal`` tables get ``valid_from`` and ``valid_to`` (positions, from inclusive, to exclusive; part of every
     row); ``key`` then names what a row is about, and (key, valid_from) is unique. ``indexes`` are tuples of columns.
-    Columns are not null unless named in ``nullable``.
+    Columns are not null unless named in ``nullable``. ``searches`` are text columns in which ``contains`` is
+    answered by an index, where the database has one for that; what is found is the same without.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Table:
     indexes: tuple[tuple[str, ...], ...] = ()
     nullable: frozenset[str] = frozenset()
     temporal: bool = False
+    searches: tuple[str, ...] = ()
 
 
 class Put(NamedTuple):

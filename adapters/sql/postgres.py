@@ -9,6 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from adapters.sql.collating import best_collation
 from adapters.sql.reader import Containing
 from domain.errors import Unavailable
 
@@ -53,12 +54,7 @@ def patiently(postgres: bool, attempt: Callable[[], bool]) -> bool:
 
 def containing(connection: sa.Connection) -> Containing:
     """Case-insensitive search with the best rules for case that the server has."""
-    known = set(
-        connection.execute(
-            sa.text("SELECT collname FROM pg_catalog.pg_collation WHERE collname IN ('und-x-icu', 'pg_c_utf8')")
-        ).scalars()
-    )
-    name = next((one for one in ("und-x-icu", "pg_c_utf8") if one in known), "C")
+    name = best_collation(connection)
 
     def contains(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
         wanted = sa.literal(value, sa.Text())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from adapters.sql import searching
 from adapters.sql.catalogue import C, Shapes, Standing, shape_digest, standings
 from adapters.sql.planning import describe
 from adapters.sql.schema import CHECKPOINTS, indexes, stored, tables_of
@@ -75,7 +76,9 @@ def drop(connection: sa.Connection, shapes: Shapes, standing: Standing) -> None:
     """Drops the tables of one generation and its row."""
     shape = shapes.of(connection, standing)
     for name in sorted(tables_of(shape)):
-        stored(shape, name, standing.generation, standing.live).at.drop(connection, checkfirst=True)
+        place = stored(shape, name, standing.generation, standing.live)
+        searching.drop(connection, place, standing.generation)
+        place.at.drop(connection, checkfirst=True)
     connection.execute(sa.delete(CHECKPOINTS).where(*_row(standing)))
 
 
@@ -89,6 +92,7 @@ def _index(connection: sa.Connection, shape: str, generation: int, *, live: bool
     for name in tables_of(shape):
         for index in indexes(stored(shape, name, generation, live), generation):
             index.create(connection)
+        searching.make(connection, stored(shape, name, generation, live), generation)
 
 
 def _insert(

@@ -131,6 +131,8 @@ def shape_of(tables: Sequence[Table]) -> str:
         table.name: {
             "columns": list(map(list, table.columns.items())), "key": table.key, "indexes": table.indexes,
             "nullable": sorted(table.nullable), "temporal": table.temporal,
+            # Left out where there are none: the shape of every other table is what it was.
+            **({"searches": table.searches} if table.searches else {}),
         }
         for table in tables
     }
@@ -144,6 +146,7 @@ def tables_of(shape: str) -> dict[str, Table]:
         name: Table(
             name=name, columns=dict(map(tuple, one["columns"])), key=tuple(one["key"]),
             indexes=tuple(map(tuple, one["indexes"])), nullable=frozenset(one["nullable"]), temporal=one["temporal"],
+            searches=tuple(one.get("searches", ())),
         )
         for name, one in orjson.loads(shape).items()
     }
@@ -167,6 +170,9 @@ def _check(table: Table) -> None:
         wrong = "a key cannot hold JSON"
     elif set(table.key) & table.nullable:
         wrong = "a key cannot be null"
+    elif table.searches and (table.temporal or "json" not in table.columns.values()
+                             or any(table.columns.get(column) != "text" for column in table.searches)):
+        wrong = "only text columns are searched, of a table without time that has a JSON column"
     elif table.temporal and {"valid_from", "valid_to"} & {*table.columns}:
         wrong = "valid_from and valid_to are added to a temporal table, not declared"
     if wrong:

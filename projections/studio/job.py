@@ -219,7 +219,7 @@ def _thousandths(fraction: float | None) -> int | None:
 
 PROJECTIONS = (
     Projection(
-        name="jobs", version=1, tables=(JOBS, WORK, ATTEMPTS, ARTIFACTS, LINES), apply=apply,
+        name="jobs", version=2, tables=(JOBS, WORK, ATTEMPTS, ARTIFACTS, LINES), apply=apply,
         categories=frozenset({CATEGORY}), about="What was asked for, how far it is, what it made, cost and said.",
     ),
     QUEUE_PROJECTION,

@@ -32,6 +32,7 @@ JOBS = Table(
         ("project", "retry_of", "requested_position"), ("project", "cancelling", "requested_position"),
         ("project", "created_at", "requested_position"), ("stage", "priority", "requested_position"),
     ),
+    searches=("searched",),
 )
 """``stage`` is the status but for cancelling, which a job may be while it waits or runs. ``fraction`` counts in
 thousandths of the step at hand; ``cost`` is what the job has cost in the end."""

@@ -23,7 +23,7 @@ class Writer:
 
     def ask(self, name: str, worldline: str = "main", **fields: Any) -> list[Recorded]:
         """The events of one accepted command, numbered on from the last."""
-        asking = REGISTRY.askings[name]
+        asking = REGISTRY.askings.get(name) or REGISTRY.inner[name]
         context = REGISTRY.homes[name]
         command = asking.command.model_validate(fields)
         id_ = getattr(command, asking.id_field)
