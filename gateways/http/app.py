@@ -73,6 +73,7 @@ from gateways.http.variables import variable_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from gateways.http.webhooks import webhook_doors
+from services.redaction import SECRETS
 from services.settings import Settings
 from services.studio import Studio
 
@@ -269,8 +270,8 @@ class StudioApp(FastAPI):
 
     def _request_id(self, headers: list[tuple[bytes, bytes]]) -> str:
         for name, value in headers:
-            if name == b"x-request-id" and _REQUEST_ID.match(value):
-                return str(value.decode())
+            if name == b"x-request-id" and _REQUEST_ID.match(value) and not SECRETS.knows(given := value.decode()):
+                return str(given)
         return f"{self._prefix}-{next(self._numbers):x}"
 
     # --- routes that are written as FastAPI routes --------------------------------------------------------------------

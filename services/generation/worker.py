@@ -326,8 +326,7 @@ class Worker:
             pause = min(pause * 1.5, 0.05)
 
     def _size(self, engine: str) -> int:
-        found = self.studio.engines.get(engine)
-        return found.traits.slots if found is not None else 0
+        return self.studio.engines.slots_of(engine)
 
     def _open(self, engine: str, slots: Slots) -> bool:
         """Whether new work may be taken to an engine: it needs no rest, nobody here waits for it, and it may have room
