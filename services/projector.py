@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Final, ParamSpec, TypeVar
 
 import structlog
@@ -29,6 +30,13 @@ FAR_BEHIND: Final = 10_000
 
 WATCH_SECONDS: Final = 1.0
 """How often checkpoints are looked at for what others did: resumed, swapped, rebuilt."""
+
+RESTS_SECONDS: Final = 0.02
+"""Longest rest between two batches of live events when more wait already: writing a batch costs much the same for one
+event as for fifty, so a busy log is counted in fewer, larger ones. A log that is not busy is counted at once."""
+
+FEW_EVENTS: Final = 200
+"""So many that wait are worth a batch of their own: then there is no rest."""
 
 LONGEST_PAUSE_SECONDS: Final = 5.0
 """Longest pause between two tries while the database or the log is unavailable."""
@@ -171,7 +179,10 @@ class Projector:
                 self._head = max(self._head, taken[-1].position)
                 if live:
                     self._unknown.note(taken)
+                began = monotonic()
                 await self._count(tracks, taken)
+                if live and 0 < events.waiting < FEW_EVENTS:
+                    await asyncio.sleep(min(monotonic() - began, RESTS_SECONDS))
                 if all(track.failure is not None for track in tracks):
                     await self._regroup.wait()
 

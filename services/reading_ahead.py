@@ -52,6 +52,11 @@ class ReadAhead:
         if close is not None:
             await close()
 
+    @property
+    def waiting(self) -> int:
+        """Events that have been read and not taken."""
+        return self._events
+
     async def take(self) -> list[Recorded]:
         """The next events in order; empty when the reading has ended. Raises what the reading raised."""
         async with self._changed:

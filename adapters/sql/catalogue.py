@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from adapters.sql.schema import CHECKPOINTS, Stored, stored, tables_of
 from adapters.sql.values import unescaped
-from domain.ports import Checkpoint
+from domain.ports import Checkpoint, Progress
 
 C: Final = CHECKPOINTS.c
 
@@ -46,8 +46,44 @@ def standings(connection: sa.Connection, *where: Any, lock: bool = False) -> lis
     asked = sa.select(*_COLUMNS).where(*where).order_by(C.name, C.generation)
     if lock:
         asked = asked.with_for_update()
-    found = [Standing(*row) for row in connection.execute(asked)]
-    return [one._replace(live=bool(one.live), indexed=bool(one.indexed)) for one in found]
+    return _read(connection.execute(asked))
+
+
+# Asked with every batch that is counted: composed once, since composing them takes longer than running them.
+_NAMED: Final = (
+    sa.select(*_COLUMNS).where(C.name.in_(sa.bindparam("names", expanding=True))).order_by(C.name, C.generation)
+)
+_NAMED_LOCKED: Final = _NAMED.with_for_update()
+_LIVE: Final = sa.select(*_COLUMNS).where(C.live == 1).order_by(C.name, C.generation)
+_MOVE: Final = (
+    sa.update(CHECKPOINTS)
+    .where(C.name == sa.bindparam("of_name"), C.generation == sa.bindparam("of_generation"))
+    .values(position=sa.bindparam("to_position"))
+)
+
+
+def standings_named(connection: sa.Connection, names: Sequence[str], *, lock: bool) -> list[Standing]:
+    """The rows of these projections, live or not."""
+    return _read(connection.execute(_NAMED_LOCKED if lock else _NAMED, {"names": list(names)}))
+
+
+def standings_live(connection: sa.Connection) -> list[Standing]:
+    """The rows of all live projections."""
+    return _read(connection.execute(_LIVE))
+
+
+def move(connection: sa.Connection, steps: Sequence[Progress]) -> None:
+    """Sets the checkpoints to where the steps end."""
+    connection.execute(_MOVE, [
+        {"of_name": one.projection, "of_generation": one.generation, "to_position": one.position} for one in steps
+    ])
+
+
+def _read(rows: Iterable[Any]) -> list[Standing]:
+    return [
+        Standing(name, generation, bool(live), version, at, status, failed, error, generations, bool(indexed), shape)
+        for name, generation, live, version, at, status, failed, error, generations, indexed, shape in rows
+    ]
 
 
 def shape_digest(shape: str) -> str:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from adapters.sql import rebuilding
-from adapters.sql.catalogue import C, Standing, standings
+from adapters.sql.catalogue import C, Standing, move, standings, standings_live, standings_named
 from adapters.sql.connecting import sqlite_contains
 from adapters.sql.dialects import Dialect, PostgresDialect, SqliteDialect
 from adapters.sql.digests import digest
@@ -77,7 +77,7 @@ class SqlReadModels:
                 shape = self._sessions.shapes.of(connection, standing)
                 for name, changes in (guessed if guess == shape else _gathered(step, shape)).items():
                     write(connection, self._dialect, stored(shape, name, standing.generation, standing.live), changes)
-            _move(connection, steps)
+            move(connection, steps)
 
     def stop(self, projection: str, failed_position: int, error: str) -> None:
         self._mark(projection, "stopped", failed_position, error[:ERROR_LIMIT])
@@ -133,7 +133,8 @@ class SqlReadModels:
     def _checkpoints(self, *, live: int) -> dict[str, Checkpoint]:
         try:
             with self._sessions.glancing() as connection:
-                return {one.name: one.checkpoint for one in standings(connection, C.live == live)}
+                found = standings_live(connection) if live else standings(connection, C.live == 0)
+                return {one.name: one.checkpoint for one in found}
         except Unavailable as error:
             if error.code == MISSING:
                 return {}
@@ -145,7 +146,7 @@ class SqlReadModels:
         """The rows of the steps, held until the transaction ends; raises ``Overtaken``."""
         names = sorted({step.projection for step in steps})
         try:
-            rows = standings(connection, C.name.in_(names), lock=self._sessions.postgres)
+            rows = standings_named(connection, names, lock=self._sessions.postgres)
         except DBAPIError as error:
             if explained(error).code == MISSING:
                 raise Overtaken(names[0]) from None
@@ -194,15 +195,3 @@ def _gathered(step: Progress, shape: str) -> Gathered:
             changes = gathered[change.table] = PendingLines(table) if table.temporal else PendingRows(table)
         changes.add(position, change)
     return gathered
-
-
-def _move(connection: sa.Connection, steps: Sequence[Progress]) -> None:
-    connection.execute(
-        sa.update(CHECKPOINTS)
-        .where(C.name == sa.bindparam("of_name"), C.generation == sa.bindparam("of_generation"))
-        .values(position=sa.bindparam("to_position")),
-        [
-            {"of_name": one.projection, "of_generation": one.generation, "to_position": one.position}
-            for one in steps
-        ],
-    )

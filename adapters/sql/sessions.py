@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from adapters.sql.catalogue import C, Shapes, Standing, standings
+from adapters.sql.catalogue import Shapes, Standing, standings_live
 from adapters.sql.connecting import connected, sqlite_file
 from adapters.sql.damage import damaged, moved_aside
 from adapters.sql.failures import DAMAGED, MISSING, explained, told
@@ -142,7 +142,7 @@ class Sessions:
 def _live(connection: sa.Connection) -> list[Standing]:
     """What is live; nothing in a database in which nothing was made yet."""
     try:
-        return standings(connection, C.live == 1)
+        return standings_live(connection)
     except DBAPIError as error:
         if explained(error).code != MISSING:
             raise

@@ -130,11 +130,21 @@ class Execution:
             self.clearing.add_done_callback(lambda _: self.tools.suspicion.release())
             return await self._taken()
         self.taking = job.taking + 1
-        taken = await self.hand.record(
-            TakeJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
-        )
+        take = TakeJob(job_id=self.hand.job_id, worker=self.hand.worker, taking=self.taking)
+        step = job.step()
+        if not job.taking and step is not None and self._at_once(job, step):
+            # Nothing happens outside between taking it and its first attempt: both are one record.
+            return await self._begun(job, step, take)
+        taken = await self.hand.record(take)
         after = await self.hand.load()
         return taken and isinstance(after, Open) and after.quarantined is None
+
+    def _at_once(self, job: Open, step: Step) -> bool:
+        """Whether its first attempt can begin without anything being waited for."""
+        return (
+            job.attempt is None and not job.cancelling and not self._late(job)
+            and self.slot is not None and self.slot[0] == step.engine and step.engine in self.tools.engines
+        )
 
     async def _cleared(self) -> None:
         """Lifts the suspicion when this worker still lives after a while."""
@@ -193,22 +203,24 @@ class Execution:
             await self._begun(job, step)
         return True
 
-    async def _closed(self, job: Open, why: Fault, *, lost: bool = False) -> None:
+    async def _closed(self, job: Open, why: Fault, *taking: TakeJob, lost: bool = False) -> None:
         await self.hand.record(
-            FailJob(job_id=self.hand.job_id, fault=safe(why), lost=lost),
+            *taking, FailJob(job_id=self.hand.job_id, fault=safe(why), lost=lost),
             *closing(job, self.hand.job_id, reason=why.message),
         )
 
-    async def _begun(self, job: Open, step: Step) -> None:
-        """A new attempt: the engine's slot, the record, and only then the engine."""
+    async def _begun(self, job: Open, step: Step, *taking: TakeJob) -> bool:
+        """A new attempt: the engine's slot, the record, and only then the engine. ``taking`` is recorded with it; false
+        when that was refused."""
         engine = self.tools.engines.get(step.engine)
         if engine is None:
             await self._closed(job, not_there(step.engine))
-            return
+            return True
         await self._ready(step)
-        job_now = await self.hand.load()
-        if not isinstance(job_now, Open) or job_now.cancelling:
-            return
+        if not taking:
+            job_now = await self.hand.load()
+            if not isinstance(job_now, Open) or job_now.cancelling:
+                return True
         attempt = token_hex(11)
         try:
             task = await tasks.task_of(self.hand.studio, self.hand.project, job, step, attempt)
@@ -216,16 +228,17 @@ class Execution:
                 job_id=self.hand.job_id, attempt=attempt, step=step.id, engine=step.engine, task=tasks.told(task),
             )
         except EngineError as error:
-            await self._closed(job, error.fault)
-            return
+            await self._closed(job, error.fault, *taking)
+            return True
         except ValueError as error:  # what steps before it have told does not fit into an event
-            await self._closed(job, fault("VALIDATION_ERROR", f"The step cannot be asked for: {error}"))
-            return
-        if not await self.hand.record(command):
-            return
+            await self._closed(job, fault("VALIDATION_ERROR", f"The step cannot be asked for: {error}"), *taking)
+            return True
+        if not await self.hand.record(*taking, command):
+            return not taking
         started = await self.hand.load()
         if isinstance(started, Open) and started.attempt is not None and started.attempt.id == attempt:
             await self._submitted(started, step, started.attempt, engine, task)
+        return True
 
     # --- an attempt -------------------------------------------------------------------------------------------
 

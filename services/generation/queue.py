@@ -6,17 +6,18 @@ who takes a job holds its lease, and says so on the job's own stream.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from domain.ports import ReadModels
 from domain.tables import Reader, Row, Where
-from projections.studio.job_queue import OWNERS, QUEUE
+from projections.studio.job_queue import OWNERS, PROJECTION, QUEUE
 
 OWNERS_LIMIT: Final = 200
 """Most owners of one priority among whom the next is chosen; those after them by name wait until these are fewer."""
 
+ENGINES_LIMIT: Final = 100
 BEGUN_LIMIT: Final = 500
 URGENT_LIMIT: Final = 50
 
@@ -44,11 +45,18 @@ class Place(NamedTuple):
 
 
 class Running(NamedTuple):
-    """What has begun: attempts that may be running by engine, and jobs by owner."""
+    """What has begun: attempts that may be running by engine, and jobs by owner, as of a position."""
 
     places: tuple[Place, ...]
     busy: Mapping[str, int]
     owners: Mapping[str, int]
+    position: int = 0
+
+    @classmethod
+    def of(cls, places: Iterable[Place], position: int) -> Running:
+        found = tuple(places)
+        return cls(found, Counter(one.engine for one in found if one.busy), Counter(one.owner for one in found),
+                   position)
 
 
 class Queue:
@@ -61,10 +69,7 @@ class Queue:
         """Everything that has begun and is not over."""
         with self._models.reader() as reader:
             rows = reader.rows(QUEUE.name, Where("state", "=", "begun"), limit=BEGUN_LIMIT)
-        places = tuple(_place(row) for row in rows)
-        return Running(
-            places, Counter(one.engine for one in places if one.busy), Counter(one.owner for one in places)
-        )
+            return Running.of((_place(row) for row in rows), reader.position(PROJECTION.name))
 
     def urgent(self, now: str) -> list[Place]:
         """Jobs that nobody works on and that only have to be closed: cancelled, or too late."""
@@ -76,59 +81,95 @@ class Queue:
                                 order=("deadline",), limit=URGENT_LIMIT)
         return [_place(row) for row in rows]
 
-    def next(
-        self, engines: Collection[str], running: Mapping[str, int], served: Mapping[str, int],
-        without: Collection[tuple[str, str]],
-    ) -> Place | None:
-        """The job to take next among those whose next step needs one of these engines.
+    def line(
+        self, room: Mapping[str, int], running: Mapping[str, int], served: Mapping[str, int],
+        without: Collection[tuple[str, str]], count: int,
+    ) -> list[Place]:
+        """The jobs to take next, in order: at most ``count``, and per engine as many as it has ``room`` for.
 
-        ``running`` counts jobs by owner, ``served`` says when owners were served later than the read model knows.
+        ``running`` counts jobs by owner, ``served`` says when owners were served later than the read model knows. Each
+        job is chosen as if those before it had been taken already. There may be more when all of these are taken.
         """
         with self._models.reader() as reader:
-            found = [one for engine in engines if (one := _first(reader, engine, running, served, without))]
-        return min(found, key=lambda one: one[0])[1] if found else None
+            engines = [one for one in _needed(reader) if room.get(one, 0) > 0]
+            lines = [_Line(reader, engine, room[engine], served, without) for engine in engines]
+        return _chosen([one for one in lines if one.waiting], Counter(running), count)
 
 
-Rank = tuple[int, int, int, int]
+class _Line:
+    """The oldest jobs of every owner at the highest priority of an engine that somebody waits at."""
+
+    def __init__(
+        self, reader: Reader, engine: str, room: int, served: Mapping[str, int], without: Collection[tuple[str, str]]
+    ) -> None:
+        self.room = room
+        self.waiting: dict[str, deque[Place]] = {}
+        ready = (Where("state", "=", "ready"), Where("engine", "=", engine))
+        below: tuple[Where, ...] = ()
+        while not self.waiting:
+            top = reader.rows(QUEUE.name, *ready, *below, order=("-priority",), limit=1)
+            if not top:
+                break
+            self.priority = int(top[0]["priority"])
+            self.waiting = _oldest(reader, (*ready, Where("priority", "=", self.priority)), room, without)
+            below = (Where("priority", "<", self.priority),)
+        self.served = {owner: _served(reader, owner, served) for owner in self.waiting}
 
 
-def _first(
-    reader: Reader, engine: str, running: Mapping[str, int], served: Mapping[str, int],
-    without: Collection[tuple[str, str]],
-) -> tuple[Rank, Place] | None:
-    """The first in the queue of one engine, with its rank among the engines' firsts."""
-    ready = (Where("state", "=", "ready"), Where("engine", "=", engine))
-    below: tuple[Where, ...] = ()
-    while True:
-        top = reader.rows(QUEUE.name, *ready, *below, order=("-priority",), limit=1)
-        if not top:
-            return None
-        priority = int(top[0]["priority"])
-        candidates = _oldest(reader, (*ready, Where("priority", "=", priority)), without)
-        ranked = [
-            ((-priority, running.get(one.owner, 0), _served(reader, one.owner, served), one.since), one)
-            for one in candidates
-        ]
-        if ranked:
-            return min(ranked, key=lambda one: one[0])
-        below = (Where("priority", "<", priority),)
+def _chosen(lines: Sequence[_Line], running: Counter[str], count: int) -> list[Place]:
+    """Highest priority first, then whoever has least in hand, then whoever was served longest ago, then the oldest."""
+    chosen: list[Place] = []
+    now: dict[str, int] = {}
+
+    def rank(line: _Line, owner: str) -> tuple[int, int, int, int, int]:
+        return (-line.priority, running[owner], now.get(owner, 0), line.served[owner], line.waiting[owner][0].since)
+
+    while len(chosen) < count:
+        firsts = [(rank(line, owner), line, owner) for line in lines if line.room for owner in line.waiting]
+        if not firsts:
+            break
+        _, line, owner = min(firsts, key=lambda one: one[0])
+        chosen.append(line.waiting[owner].popleft())
+        running[owner] += 1
+        now[owner] = len(chosen)
+        line.room -= 1
+        if not line.waiting[owner]:  # there were as many of each owner as there is room: this one has no more
+            del line.waiting[owner]
+            if line.room and not line.waiting:
+                break  # what is of a lower priority there has to be looked for
+    return chosen
 
 
-def _oldest(reader: Reader, among: Sequence[Where], without: Collection[tuple[str, str]]) -> list[Place]:
-    """The oldest job of every owner."""
-    found: list[Place] = []
+def _needed(reader: Reader) -> list[str]:
+    """The engines that somebody waits for."""
+    found: list[str] = []
+    beyond: tuple[Where, ...] = ()
+    for _ in range(ENGINES_LIMIT):
+        ready = (Where("state", "=", "ready"), *beyond)
+        rows = reader.columns(QUEUE.name, ("engine",), *ready, order=("engine",), limit=1)
+        if not rows[0]:
+            break
+        found.append(rows[0][0])
+        beyond = (Where("engine", ">", rows[0][0]),)
+    return found
+
+
+def _oldest(
+    reader: Reader, among: Sequence[Where], count: int, without: Collection[tuple[str, str]]
+) -> dict[str, deque[Place]]:
+    """The oldest jobs of every owner, at most so many of each."""
+    found: dict[str, deque[Place]] = {}
     last: tuple[Where, ...] = ()
     for _ in range(OWNERS_LIMIT):
-        rows = reader.rows(QUEUE.name, *among, *last, order=("owner", "requested_position"), limit=1)
-        if not rows:
+        first = reader.columns(QUEUE.name, ("owner",), *among, *last, order=("owner", "requested_position"), limit=1)
+        if not first[0]:
             break
-        owner = rows[0]["owner"]
-        if (rows[0]["project"], rows[0]["job_id"]) in without:
-            rows = reader.rows(QUEUE.name, *among, Where("owner", "=", owner), order=("requested_position",),
-                               limit=len(without) + 1)
-        free = next((row for row in rows if (row["project"], row["job_id"]) not in without), None)
-        if free is not None:
-            found.append(_place(free))
+        owner = first[0][0]
+        rows = reader.rows(QUEUE.name, *among, Where("owner", "=", owner), order=("requested_position",),
+                           limit=count + len(without))
+        free = deque(place for row in rows if (place := _place(row)).key not in without)
+        if free:
+            found[owner] = free
         last = (Where("owner", ">", owner),)
     return found
 

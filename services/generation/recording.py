@@ -59,8 +59,9 @@ class Hand:
             self.check()
             try:
                 aggregates = self.studio.dispatcher.aggregates
-                # What was recorded a moment ago was decided on everything before it: it need not be asked for.
-                fresh = monotonic() - self.recorded_at < FRESH_SECONDS
+                # What was recorded a moment ago was decided on everything before it, and what is not in memory is read
+                # anyway: neither need be asked for.
+                fresh = monotonic() - self.recorded_at < FRESH_SECONDS or self.stream not in aggregates
                 newest = None if fresh else await self.studio.log.last(self.stream)
                 found = await aggregates.load(self.stream)
                 if newest is not None and found.position < newest.position:

@@ -21,6 +21,8 @@ class Slots:
         self._size = size
         self._waiting: dict[str, deque[object]] = {}
         self._freed = asyncio.Event()
+        self._held: set[str] = set()
+        self._last: dict[str, int] = {}
 
     def awaited(self, engine: str) -> bool:
         """Whether somebody in this process waits for a slot of that engine."""
@@ -28,10 +30,22 @@ class Slots:
 
     async def acquire(self, engine: str) -> Lease | None:
         """A slot, or nothing while all are taken; raises ``Unavailable``."""
-        for number in range(self._size(engine)):
-            lease = await self._leases.acquire(f"slot.{engine}.{number}")
+        size = self._size(engine)
+        # What was given back here last is most likely still free; what is held here need not be asked for.
+        first = self._last.get(engine, 0)
+        for number in (*range(first, size), *range(min(first, size))):
+            name = f"slot.{engine}.{number}"
+            if name in self._held:
+                continue
+            self._held.add(name)
+            try:
+                lease = await self._leases.acquire(name)
+            except BaseException:
+                self._held.discard(name)
+                raise
             if lease is not None:
                 return lease
+            self._held.discard(name)
         return None
 
     async def wait(self, engine: str) -> Lease:
@@ -55,7 +69,10 @@ class Slots:
 
     async def release(self, lease: Lease) -> None:
         """Gives a slot back; raises ``Unavailable``, and then it ends by itself."""
+        engine, _, number = lease.name.removeprefix("slot.").rpartition(".")
         try:
             await lease.release()
         finally:
+            self._held.discard(lease.name)
+            self._last[engine] = int(number)
             self._freed.set()

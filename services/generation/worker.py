@@ -52,6 +52,8 @@ AT_ONCE: Final = 16
 
 SERVED_LIMIT: Final = 10_000
 
+OVER_LIMIT: Final = 1_000
+
 FRESH_LIMIT: Final = 64
 """News that are kept until the next look; older ones stand in the read model by then."""
 
@@ -85,22 +87,26 @@ class Worker:
     _drained: bool = False
     _running: Running = field(default_factory=lambda: Running((), {}, {}))
     _fresh: list[Recorded] = field(default_factory=list)
+    _over: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Until it is cancelled; its jobs are given back in order then."""
         self.leases.listen(self._touched)
         renderer = Renderer()
         slots = Slots(self.leases, self._size)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._heartbeat(), name="leases")
-                group.create_task(self._intake(), name="news of jobs")
-                group.create_task(self._work(slots, renderer), name="work")
-        finally:
-            for run in self.runs.values():
-                run.cancel()
-            await asyncio.gather(*self.runs.values(), return_exceptions=True)
-            await renderer.close()
+        async with asyncio.TaskGroup() as around:
+            # Jobs are held until they are given back: an engine that is just answering may take longer than a lease.
+            beating = around.create_task(self._heartbeat(), name="leases")
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._intake(), name="news of jobs")
+                    group.create_task(self._work(slots, renderer), name="work")
+            finally:
+                for run in self.runs.values():
+                    run.cancel()
+                await asyncio.gather(*self.runs.values(), return_exceptions=True)
+                beating.cancel()
+                await renderer.close()
 
     # --- news -------------------------------------------------------------------------------------------------
 
@@ -117,7 +123,8 @@ class Worker:
                 )
                 deliveries = await inbox.fetch(256, 5.0)
                 for delivery in deliveries:
-                    self._position = max(self._position, delivery.recorded.position)
+                    if delivery.recorded.type in NEWS:
+                        self._position = max(self._position, delivery.recorded.position)
                     await delivery.ack()
                 self._fresh += [one.recorded for one in deliveries if one.recorded.type == JobRequested.__name__]
                 del self._fresh[:-FRESH_LIMIT]
@@ -148,7 +155,8 @@ class Worker:
                 return
         except Unavailable as error:
             self.trouble = error.message
-            return
+            if lease.held:
+                return
         if lease in self._held:
             log.warning("lease_lost", lease=lease.name)
             run = self.runs.get(key)
@@ -181,7 +189,7 @@ class Worker:
         await self._counted()
         self._looked = monotonic()
         queue = Queue(self.studio.models)
-        running = self._running = await asyncio.to_thread(queue.running)
+        running = self._running = self._still(await asyncio.to_thread(queue.running))
         if monotonic() - self._swept >= self.pace.look:
             self._swept = monotonic()
             for place in await asyncio.to_thread(queue.urgent, self.studio.clock()):
@@ -190,24 +198,57 @@ class Worker:
             await self._sweep(running, slots, renderer)
         owners, full = Counter(running.owners), set[str]()
         while len(self.runs) < self.at_once:
-            engines = [one for one in self.studio.engines if one not in full and self._open(one, slots)]
-            if not engines:
+            room = {one: free for one in self.studio.engines if one not in full and (free := self._open(one, slots))}
+            if not room:
                 return
-            place = await asyncio.to_thread(queue.next, engines, owners, self._served, self._without())
-            if place is None:
+            line = await asyncio.to_thread(
+                queue.line, room, owners, self._served, self._without(), self.at_once - len(self.runs)
+            )
+            if not line:
                 self._drained = not full
                 return
             self._drained = False
-            slot = await slots.acquire(place.engine)
-            if slot is None:
-                full.add(place.engine)
-            elif await self._orphaned(place.engine, running):
-                # What a dead worker has left at the engine still takes up room there: it comes first.
-                full.add(place.engine)
-                self._swept = float("-inf")
-                await slots.release(slot)
-            elif await self._take(place, slots, renderer, slot):
-                owners[place.owner] += 1
+            await self._take_line(line, owners, full, slots, renderer)
+
+    async def _take_line(
+        self, line: Sequence[Place], owners: Counter[str], full: set[str], slots: Slots, renderer: Renderer
+    ) -> None:
+        """Takes these jobs as far as there are slots for them; counts them in ``owners``, and engines as ``full``."""
+        held = await self._slots_for(line, slots)
+        taking: list[tuple[Place, Lease]] = []
+        try:
+            for engine in dict.fromkeys(one.engine for one in line):
+                if held[engine] and await self._orphaned(engine, self._running):
+                    # What a dead worker has left at the engine still takes up room there: it comes first.
+                    full.add(engine)
+                    self._swept = float("-inf")
+            for place in line:
+                if place.engine not in full and held[place.engine]:
+                    taking.append((place, held[place.engine].pop(0)))
+                else:
+                    full.add(place.engine)
+        finally:
+            for left in held.values():
+                for slot in left:
+                    await slots.release(slot)
+        taken = await asyncio.gather(*(self._take(place, slots, renderer, slot) for place, slot in taking))
+        for (place, _), ours in zip(taking, taken, strict=True):
+            owners[place.owner] += ours
+
+    async def _slots_for(self, line: Sequence[Place], slots: Slots) -> dict[str, list[Lease]]:
+        """Slots for jobs, by engine, as many as there are; raises ``Unavailable``."""
+        held: dict[str, list[Lease]] = {one.engine: [] for one in line}
+        found = await asyncio.gather(*(slots.acquire(one.engine) for one in line), return_exceptions=True)
+        for place, slot in zip(line, found, strict=True):
+            if slot is not None and not isinstance(slot, BaseException):
+                held[place.engine].append(slot)
+        failed = next((one for one in found if isinstance(one, BaseException)), None)
+        if failed is not None:
+            for lease in (one for some in held.values() for one in some):
+                with suppress(ComfyVNError):
+                    await slots.release(lease)
+            raise failed
+        return held
 
     async def _take_fresh(self, fresh: Sequence[Recorded], slots: Slots, renderer: Renderer) -> None:
         """Takes jobs that were just asked for, while nobody else was waiting: there is no queue to look at."""
@@ -231,7 +272,10 @@ class Worker:
 
     async def _orphaned(self, engine: str, running: Running) -> bool:
         """Whether an attempt may be running at an engine that nobody follows. Asked while a slot is held."""
-        suspects = [one for one in running.places if one.busy and one.engine == engine and one.key not in self.runs]
+        suspects = [
+            one for one in running.places
+            if one.busy and one.engine == engine and one.key not in self.runs and one.key not in self._over
+        ]
         if not suspects:
             return False
         held = await self.leases.held("job")
@@ -266,7 +310,13 @@ class Worker:
         """Starts on a job whose lease is free; the slot is given back when it is not."""
         lease = None
         if place.key not in self.runs and len(self.runs) < self.at_once:
-            lease = await self.leases.acquire(place.lease)
+            try:
+                lease = await self.leases.acquire(place.lease)
+            except Unavailable:
+                if slot is not None:
+                    with suppress(ComfyVNError):
+                        await slots.release(slot)
+                raise
         if lease is None:
             self._left[place.key] = monotonic() + self.leases.seconds
             if slot is not None:
@@ -307,8 +357,9 @@ class Worker:
             log.exception("job_broke", job=place.job_id)
             self._left[place.key] = monotonic() + self.leases.seconds
         finally:
-            self._position = max(self._position, execution.hand.position)
             self.runs.pop(place.key, None)
+            if len(self._over) < OVER_LIMIT:
+                self._over[place.key] = execution.hand.position
             self._hands.pop(place.key, None)
             self._news.set()
 
@@ -328,13 +379,18 @@ class Worker:
     def _size(self, engine: str) -> int:
         return self.studio.engines.slots_of(engine)
 
-    def _open(self, engine: str, slots: Slots) -> bool:
-        """Whether new work may be taken to an engine: it needs no rest, nobody here waits for it, and it may have room
-        beside what is ours."""
+    def _still(self, running: Running) -> Running:
+        """What has begun, without what this worker has put down since it was counted."""
+        self._over = {key: position for key, position in self._over.items() if position > running.position}
+        return Running.of((one for one in running.places if one.key not in self._over), running.position)
+
+    def _open(self, engine: str, slots: Slots) -> int:
+        """How much new work may be taken to an engine: none while it needs a rest or somebody here waits for it, else
+        as much as it may have room for beside what is ours."""
         if self._resting.get(engine, 0.0) > monotonic() or slots.awaited(engine):
-            return False
+            return 0
         ours = sum(one.name.startswith(f"slot.{engine}.") for one in self._held)
-        return ours < self._size(engine)
+        return max(0, self._size(engine) - ours)
 
     def _rest(self, engine: str, seconds: float) -> None:
         self._resting[engine] = max(self._resting.get(engine, 0.0), monotonic() + seconds)

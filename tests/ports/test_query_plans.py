@@ -57,7 +57,9 @@ WALKED = {
 }
 """Table -> columns that narrow a listing without an index of their own, while it is walked in its order."""
 
-SEARCH = re.compile(r"(SEARCH|SCAN) (\w+)(?: USING (?:COVERING )?(?:INDEX|(?:INTEGER )?PRIMARY KEY)(?: \w+)?(?: \((.*)\))?)?")
+SEARCH = re.compile(
+    r"(SEARCH|SCAN) (\w+)(?: USING (?:COVERING )?(?:INDEX|(?:INTEGER )?PRIMARY KEY)(?: \w+)?(?: \((.*)\))?)?"
+)
 EQUAL = re.compile(r"(\w+)\.(\w+) = (?:\?|9223372036854775807)")
 
 

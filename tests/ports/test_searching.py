@@ -66,7 +66,8 @@ def plan(models: SqlReadModels, text: str) -> str:
 def test_what_is_put_changed_and_dropped_is_found_as_it_is_now(models: SqlReadModels) -> None:
     advance(models, put("a", "A lamp in the fog"), put("b", "No light"), put("c", "LAMPION"))
     assert found(models, "lamp") == ["a", "c"]
-    advance(models, Patch("notes", {"id": "a"}, {"text": "Only fog"}), put("b", "Another Lamp"), Drop("notes", {"id": "c"}))
+    gone = Drop("notes", {"id": "c"})
+    advance(models, Patch("notes", {"id": "a"}, {"text": "Only fog"}), put("b", "Another Lamp"), gone)
     assert found(models, "lamp") == ["b"]
     assert found(models, "fog") == ["a"]
     advance(models, Patch("notes", {"id": "b"}, {"place": 9}))
@@ -123,7 +124,8 @@ def test_an_index_answers_where_the_database_has_one(models: SqlReadModels) -> N
             expected = "MATCH" in said
             assert expected == searching._fts5(connection)
         else:
-            index = connection.exec_driver_sql("SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'sx_notes%%'").scalar()
+            asked = "SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'sx_notes%%'"
+            index = connection.exec_driver_sql(asked).scalar()
             known = connection.exec_driver_sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'")
             assert index == known.scalar()
             assert "LIKE" in said
