@@ -26,7 +26,7 @@ from gateways.cli_console import (
     usage,
 )
 from services.bootstrap import open_everything
-from services.generation.taking import Taken, take_workflow_file
+from services.generation.taking import Taken, take_workflow_file, told
 from services.importing_assets import ImportReport, import_folder
 from services.intake.importing import Imported, import_card, import_chat
 from services.studio import Asker
@@ -167,13 +167,13 @@ def workflow(
         if operation is not None and operation not in get_args(Operation):
             usage(f"{operation[:60]!r} is no operation.", f"They are {', '.join(get_args(Operation))}.")
         async with open_everything(settings_of(data), projecting=False) as opened:
-            told = await take_workflow_file(
+            taken = await take_workflow_file(
                 opened.studio, file, Asker(actor), project=project, id_=id, title=title,
                 operation=cast("Operation | None", operation), expose=_exposed(expose or []), replace=replace,
                 dry_run=dry_run,
             )
             await opened.audited_everything()
-        _tell_workflow(told, dry_run, as_json)
+        _tell_workflow(taken, dry_run, as_json)
 
     run(work, as_json=as_json)
 
@@ -188,19 +188,17 @@ def _exposed(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _tell_workflow(told: Taken, dry_run: bool, as_json: bool) -> None:
-    flow = told.workflow
+def _tell_workflow(taken: Taken, dry_run: bool, as_json: bool) -> None:
+    flow = taken.workflow
     if as_json:
-        emit({"ok": True, "id": flow.id, "name": flow.name, "operation": flow.operation, "makes": flow.makes,
-              "preset": told.preset, "notes": list(flow.notes), "missing": list(flow.missing),
-              "changed": told.changed, "position": told.receipt.position, "dry_run": dry_run})
+        emit(told(taken, dry_run))
         return
-    verb = "would be taken in" if dry_run else "is taken in" if told.changed else "was there already"
+    verb = "would be taken in" if dry_run else "is taken in" if taken.changed else "was there already"
     out().print(f"[bold]{escape(flow.id)}[/] {verb}: {flow.operation.replace('_', ' ')}, makes {flow.makes}.")
     table = Table(box=None, pad_edge=False)
     for name in ("input", "type", "", "where it goes", "now"):
         table.add_column(name, overflow="fold")
-    for name, one in told.preset["inputs"].items():
+    for name, one in taken.preset["inputs"].items():
         now = str(one.get("default", ""))
         table.add_row(name, one["type"], "needed" if one.get("required") else "", escape(one["description"]),
                       escape(now if len(now) <= 60 else now[:59] + "…"))

@@ -73,6 +73,7 @@ from gateways.http.variables import variable_doors
 from gateways.http.views import view_doors
 from gateways.http.visit import ClientGone, Visit, single
 from gateways.http.webhooks import webhook_doors
+from gateways.http.workflows import workflow_doors
 from services.redaction import SECRETS
 from services.settings import Settings
 from services.studio import Studio
@@ -136,6 +137,7 @@ class StudioApp(FastAPI):
             *log_doors(studio),
             *export_doors(studio),
             *generate_doors(studio),
+            *workflow_doors(studio),
             *job_doors(studio, hub, self.metrics),
             *analytics_doors(studio),
             *budget_doors(studio),

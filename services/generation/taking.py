@@ -87,6 +87,14 @@ async def take_workflow(
     return Taken(flow, preset, receipt, fresh or bool(receipt.events))
 
 
+def told(taken: Taken, dry_run: bool) -> dict[str, Any]:
+    """What came of a file, as programs read it."""
+    flow = taken.workflow
+    return {"ok": True, "id": flow.id, "name": flow.name, "operation": flow.operation, "makes": flow.makes,
+            "preset": taken.preset, "notes": list(flow.notes), "missing": list(flow.missing),
+            "changed": taken.changed, "position": taken.receipt.position, "dry_run": dry_run}
+
+
 def preset_of(flow: TakenWorkflow) -> dict[str, Any]:
     """The preset of a workflow: one step, every parameter an input, characters where LoRAs can be put in."""
     inputs: dict[str, Any] = {}
@@ -94,9 +102,9 @@ def preset_of(flow: TakenWorkflow) -> dict[str, Any]:
     for one in flow.files:
         inputs[one.name] = {"type": one.media, "description": one.description, "required": True,
                             "shows_person": flow.likeness and one.media != "audio"}
-    for told in flow.parameters:
-        parameters[told.name] = "{{seed}}" if told.name == "seed" else f"{{{{inputs.{told.name}}}}}"
-        inputs[told.name] = _input(told)
+    for given in flow.parameters:
+        parameters[given.name] = "{{seed}}" if given.name == "seed" else f"{{{{inputs.{given.name}}}}}"
+        inputs[given.name] = _input(given)
     if flow.loras:
         inputs |= {"character": {"type": "character", "description": "Its words and its LoRAs are added."},
                    "expression": {"type": "text", "description": "The character's expression or pose, by its name.",
@@ -126,18 +134,18 @@ def _input(one: TakenParameter) -> dict[str, Any]:
         return {"type": "integer", "description": "The same seed makes the same again; without it one is drawn.",
                 "minimum": 0, "maximum": 2**32 - 1}
     kind = "text" if one.kind == "model" else one.kind
-    told: dict[str, Any] = {"type": kind, "description": one.description, "required": one.required}
+    made: dict[str, Any] = {"type": kind, "description": one.description, "required": one.required}
     for name, bound in (("minimum", one.minimum), ("maximum", one.maximum)):
         if bound is not None:
-            told[name] = bound
+            made[name] = bound
     if kind == "text":
-        told["longest"] = 300 if one.kind == "model" else 8000
+        made["longest"] = 300 if one.kind == "model" else 8000
     # A default that is one reference would be filled in; the workflow has it anyway, but for what is joined with more.
     if not one.required and one.default is not None and one.kind != "model":
         if isinstance(one.default, str) and ("{{" in one.default or len(one.default) > DEFAULT_LONGEST):
-            return told | ({"required": True} if one.name == "prompt" else {})
-        told["default"] = one.default
-    return told
+            return made | ({"required": True} if one.name == "prompt" else {})
+        made["default"] = one.default
+    return made
 
 
 def _id(text: str) -> str:
