@@ -17,15 +17,23 @@ _PLACE: Final = ',"place":['
 
 def document_text(layout: Layout | None, id_: str, fields: Mapping[str, str]) -> str:
     """The JSON text of a document, given those of its fields; without a layout, its fields as they are."""
-    there = {path: text for path, text in fields.items() if text != NULL}
     parts = [f'"id":{_said(id_)}']
     if layout is None:
-        return f'{{{parts[0]},"fields":{_object(there)}}}'
-    parts += [f"{_said(name)}:{there[path]}" for name, path in layout.header.items() if path in there]
+        return f'{{{parts[0]},"fields":{_object({path: text for path, text in fields.items() if text != NULL})}}}'
+    # One way through the fields, since a large scene has thousands.
+    items: dict[str, list[tuple[str, str]]] = {name: [] for name in layout.collections}
+    header: dict[str, str] = {}
+    for path, text in fields.items():
+        if text != NULL:
+            name, slash, key = path.partition("/")
+            if slash:
+                if name in items:
+                    items[name].append((key, text))
+            else:
+                header[path] = text
+    parts += [f"{_said(name)}:{header[path]}" for name, path in layout.header.items() if path in header]
     for name, member in layout.collections.items():
-        start = f"{name}/"
-        items = [(path[len(start) :], text) for path, text in there.items() if path.startswith(start)]
-        held = _object(dict(sorted(items))) if member is None else _list(items, member)
+        held = _object(dict(sorted(items[name]))) if member is None else _list(items[name], member)
         parts.append(f"{_said(name)}:{held}")
     return f"{{{','.join(parts)}}}"
 
@@ -40,13 +48,15 @@ def _object(items: Mapping[str, str]) -> str:
 
 def _list(items: list[tuple[str, str]], member: str) -> str:
     start = f'{{"{member}":'
+    skip, beyond = len(start), len(_PLACE)
     placed = []
     for key, text in items:
+        if text[0] == " ":
+            text = text[1:]
         # Keys are sorted, so the place comes last, and holds nothing but integers: no text in it can look like it.
-        text = text.lstrip()
-        at = text.rfind(_PLACE)
+        at = text.rindex(_PLACE)
         assert text.startswith(start), "an item of a list is stored beside its place"
-        place = tuple(map(int, text[at + len(_PLACE) : -2].split(",")))
-        placed.append((place, key, text[len(start) : at]))
+        place = text[at + beyond : -2]
+        placed.append(((int(place),) if "," not in place else tuple(map(int, place.split(","))), key, text[skip:at]))
     placed.sort()
-    return f"[{','.join(text for _, _, text in placed)}]"
+    return f"[{','.join([text for _, _, text in placed])}]"

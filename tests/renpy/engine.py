@@ -49,7 +49,7 @@ class Engine:
     scratch: Path
 
     def run(
-        self, project: Path, *arguments: str, video: str = "dummy", timeout_seconds: float = 300,
+        self, project: Path, *arguments: str, video: str = "dummy", timeout_seconds: float = 900,
         environment: dict[str, str] | None = None,
     ) -> Done:
         """Runs one command on a project; ``video`` is ``offscreen`` where a window must open, else ``dummy``."""

@@ -19,6 +19,9 @@ from tests.renpy.paths import paths_of
 MOMENTS: Final = 40
 """Longest play in moments: what loops is stopped there on both sides."""
 
+PATIENCE_SECONDS: Final = 600
+"""How long an engine may take besides ten seconds for each play: a machine that is busy is no difference."""
+
 SHOWN: Final = 3
 """Most differences that one game reports: the first ones tell what is wrong."""
 
@@ -144,7 +147,8 @@ def played(
     out.unlink(missing_ok=True)
     told.write_text(json.dumps({"out": str(out), "moments": moments, "plans": plans}))
     done = engine.run(
-        copy, "run", video="offscreen", environment={"COMFYVN_PROOF": str(told)}, timeout_seconds=60 + len(plans)
+        copy, "run", video="offscreen", environment={"COMFYVN_PROOF": str(told)},
+        timeout_seconds=PATIENCE_SECONDS + 10 * len(plans),
     )
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     steps = {line["plan"]: line for line in lines if "plan" in line}
