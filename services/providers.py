@@ -46,6 +46,8 @@ class Provider(NamedTuple):
     fields: tuple[KeyField, ...]
     keys_at: str
     balance: str
+    hub: bool = False
+    """A hub gives files and does no work: nobody asks it whether its key is good until something is downloaded."""
 
 
 PROVIDERS: Final[dict[str, Provider]] = {one.id: one for one in (
@@ -63,6 +65,12 @@ PROVIDERS: Final[dict[str, Provider]] = {one.id: one for one in (
     Provider("provider_synclabs", "Sync", (
         KeyField("api_key", "Key of the settings page."),
     ), "https://sync.so/settings/api-keys", "Not told by the provider."),
+    Provider("hub_huggingface", "Hugging Face", (
+        KeyField("api_key", "Access token that may read; sent to huggingface.co alone."),
+    ), "https://huggingface.co/settings/tokens", "It gives files; there is nothing to pay.", hub=True),
+    Provider("hub_civitai", "Civitai", (
+        KeyField("api_key", "API key of the account; sent to civitai.com alone."),
+    ), "https://civitai.com/user/account", "It gives files; there is nothing to pay.", hub=True),
 )}
 """Providers that need a key, by their engine's id."""
 
@@ -102,11 +110,15 @@ class Providers:
         recorded = await self._recorded(provider.id)
         engine = self.studio.engines.get(provider.id)
         look = self.studio.engines.seen(provider.id)
+        remedy: Remedy | None
         if trouble is not None:
             status, message, remedy = "vault_locked", trouble.message, trouble.remediation[0]
         elif kept is None:
             status, message = "not_connected", "Not connected."
             remedy = Remedy(f"Connect {provider.name}: add its key.", "add_key")
+        elif provider.hub:
+            status, message = "connected", "Connected; the next download uses it."
+            remedy = None
         elif engine is None:
             status, message = "no_engine", f"The key is kept, but this installation has no engine for {provider.name}."
             remedy = Remedy("Use a release that has it.", "upgrade")
@@ -117,7 +129,8 @@ class Providers:
             remedy = Remedy(*look.health.remedy) if look.health.remedy else None
         same = kept is not None and recorded is not None and recorded.fingerprint == kept.fingerprint
         return {
-            "id": provider.id, "name": provider.name, "kind": "remote", "paid": KNOWN[provider.id].paid,
+            "id": provider.id, "name": provider.name, "kind": "remote",
+            "paid": not provider.hub and KNOWN[provider.id].paid,
             "fields": [one._asdict() for one in provider.fields], "keys_at": provider.keys_at,
             "connected": kept is not None, "engine_at_hand": engine is not None, "status": status,
             "message": redact(message), "remedy": remedy._asdict() if remedy else None,
@@ -147,6 +160,7 @@ class Providers:
         """
         provider = _provider(id_)
         key = checked_key(provider, values)
+        verify = verify and not provider.hub
         async with self._locks.setdefault(id_, asyncio.Lock()):
             balance = None
             if verify:
@@ -186,6 +200,9 @@ class Providers:
         key = await self.studio.vault(id_)
         if key is None:
             return _no(id_, fault("AUTH_MISSING", f"{provider.name} is not connected.", engine=id_))
+        if provider.hub:
+            return {"ok": True, "id": id_, **_balance(None), "error": None, "remediation": [],
+                    "message": "There is a key. Whether it is good shows when something is downloaded."}
         self.studio.engines.forget(id_)
         try:
             await self._verified(provider)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from domain.errors import Remedy
 from domain.ports.engines import Engine, Offer
 from domain.studio.fault import Fault, fault
+from domain.studio.model_library import supplying
 from domain.studio.preset_plan import Ability, Asked, PlannedStep
 from services.generation.engines import KNOWN, Look, away, not_there, remedy
+
+Supplier = Callable[[str, str], str | None]
+"""Folder and name of a missing file → the entry of the model catalogue that it would come from."""
 
 
 class Seen:
     """Engines and how they stand; usable as ``domain.studio.preset_plan.Abilities``."""
 
-    def __init__(self, engines: Mapping[str, Engine], looks: Mapping[str, Look]) -> None:
+    def __init__(
+        self, engines: Mapping[str, Engine], looks: Mapping[str, Look], supplies: Supplier = supplying
+    ) -> None:
         self._engines = engines
         self._looks = looks
+        self._supplies = supplies
 
     def __call__(self, asked: Asked) -> Ability:
         engine, look = self._engines.get(asked.engine), self._looks.get(asked.engine)
@@ -43,10 +50,17 @@ class Seen:
             known = remedy(id_, self._looks.get(id_))
             if known is None and way.get("missing"):
                 lacks = ", ".join(map(str, way["missing"][:3]))
-                known = (f"Install for {name_of(id_)}: {lacks}.", "install_model")
+                known = (f"Install for {name_of(id_)}: {lacks}.{self._supply(way['missing'])}", "install_model")
             if known is not None:
                 helps.append(Remedy(*known))
         return list(dict.fromkeys(helps))
+
+    def _supply(self, missing: Sequence[Any]) -> str:
+        """Which entries of the model catalogue bring what is missing, where there are some."""
+        places = [str(one).partition("/") for one in missing]
+        found = [self._supplies(folder, name) for folder, slash, name in places if slash]
+        ids = list(dict.fromkeys(one for one in found if one is not None))
+        return f" The model catalogue has it: download {' and '.join(ids[:5])}." if ids else ""
 
     def misfit(self, step: PlannedStep) -> Fault | None:
         """A parameter that the step's engine does not know, or lacks: told before anything is asked for or paid."""

@@ -22,16 +22,19 @@ from domain.studio.job_values import Consent, Request, Step
 from domain.studio.preset_model import Preset, input_problems
 from domain.studio.preset_plan import SEEDS, Given, LeftOut, Outline, outline
 from services.generation.abilities import Seen
-from services.generation.engines import Engines
 from services.generation.estimating import estimated
 from services.generation.faults import raised
 from services.generation.library import Found, find_preset
 from services.generation.likeness import faces
 from services.generation.materials import assets_of, character_of, newest
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
+from services.models.supplying import supplier
 from services.studio import Studio
 
 MAKE_DRAFT = Remedy("Make a draft for now: set the input draft.", "make_draft")
+
+SPECIFIC = frozenset({"add_key", "install_model"})
+"""Actions that are told for the engine in hand although the fault says as much in general."""
 
 LOOK_SECONDS = 10.0
 """How old a look at an engine may be for a plan to stand on it."""
@@ -126,7 +129,7 @@ async def _planned(
     seed = given.get("seed")
     seed = seed if isinstance(seed, int) else line.seed if line.seed is not None else randbelow(SEEDS)
     drawn = Given(given, level, seed, character, frozenset(wish.without), wish.engine)
-    able = await _able(studio.engines, preset)
+    able = await _able(studio, preset, project)
     sketch = outline(preset, drawn, able)
     _can(sketch, able, preset, drawn)
     faced = await faces(studio, project, preset, given, sketch.steps, agreed=consent is not None)
@@ -173,9 +176,10 @@ def _check(preset: Preset, wish: Wish) -> None:
         raise raised(fault(code, " ".join(one[2] for one in wrong[:5]), fields=fields), more=more)
 
 
-async def _able(engines: Engines, preset: Preset) -> Seen:
+async def _able(studio: Studio, preset: Preset, project: str | None = None) -> Seen:
     wanted = {way.engine for step in preset.steps for way in step.ways}
-    return Seen(engines, await engines.around(wanted, within_seconds=LOOK_SECONDS))
+    looks = await studio.engines.around(wanted, within_seconds=LOOK_SECONDS)
+    return Seen(studio.engines, looks, await supplier(studio, project)) if project else Seen(studio.engines, looks)
 
 
 def _can(sketch: Outline, able: Seen, preset: Preset, given: Given) -> None:
@@ -183,7 +187,7 @@ def _can(sketch: Outline, able: Seen, preset: Preset, given: Given) -> None:
     if not faults:
         return
     draft = preset.inputs.get("draft")
-    more = [one for one in able.helping(faults[0]) if one.action != faults[0].meaning.action or one.action == "add_key"]
+    more = [one for one in able.helping(faults[0]) if one.action != faults[0].meaning.action or one.action in SPECIFIC]
     if draft is not None and draft.type == "boolean" and not given.inputs.get("draft"):
         drafted = outline(preset, Given({**given.inputs, "draft": True}, given.level, given.seed), able)
         more += [] if drafted.faults else [MAKE_DRAFT]
@@ -234,7 +238,7 @@ async def _repaired(studio: Studio, project: str, preset: Preset, wish: Wish) ->
 
 async def _others(studio: Studio, preset: Preset, failed: Step) -> bool:
     """Whether another engine could do what failed."""
-    able = await _able(studio.engines, preset)
+    able = await _able(studio, preset)
     ways = [way for step in preset.steps if failed.id in (step.id, f"{step.id}_{failed.id.rpartition('_')[2]}")
             for way in step.ways if way.engine != failed.engine and way.engine in studio.engines]
     looked = await studio.engines.around({way.engine for way in ways})

@@ -14,6 +14,7 @@ from services.generation.abilities import Seen, name_of
 from services.generation.engines import KNOWN, Look, told
 from services.generation.library import Found, built_in, digest_of, find_preset, read_preset
 from services.generation.planning import MAKE_DRAFT
+from services.models.supplying import supplier
 from services.studio import Studio
 
 MOST: Final = 500
@@ -39,7 +40,7 @@ async def presets_shown(studio: Studio, project: str, *, min_position: int = 0) 
             found.append(Found(preset, digest_of(preset), False))
         except Exception as error:  # one that a newer release wrote does not hide the others
             unreadable.append({"id": row["id"], "message": str(error)})
-    able = await _able(studio, [one.preset for one in found])
+    able = await _able(studio, project, [one.preset for one in found])
     return {"items": [shown(one, able) for one in found], "next": None, "unreadable": unreadable,
             "more": own["next"] is not None}
 
@@ -47,7 +48,7 @@ async def presets_shown(studio: Studio, project: str, *, min_position: int = 0) 
 async def preset_shown(studio: Studio, project: str, preset_id: str) -> dict[str, Any]:
     """One preset; raises ``NotFound``."""
     found = await find_preset(studio.dispatcher, project, preset_id)
-    return shown(found, await _able(studio, [found.preset]))
+    return shown(found, await _able(studio, project, [found.preset]))
 
 
 async def engines_shown(studio: Studio) -> dict[str, Any]:
@@ -69,9 +70,9 @@ def _engine(studio: Studio, id_: str, look: Look | None) -> dict[str, Any]:
     return told(id_, studio.engines.get(id_), look, studio.engines.slots_of(id_))
 
 
-async def _able(studio: Studio, presets: list[Preset]) -> Seen:
+async def _able(studio: Studio, project: str, presets: list[Preset]) -> Seen:
     wanted = {way.engine for preset in presets for step in preset.steps for way in step.ways}
-    return Seen(studio.engines, await studio.engines.around(wanted))
+    return Seen(studio.engines, await studio.engines.around(wanted), await supplier(studio, project))
 
 
 def _page_limit() -> int:

@@ -152,5 +152,5 @@ class Job:
 
 PROCESS = Process(
     name="downloads", events=(ModelDownloadRequested, ModelDownloadCancelled), opened=opened, at_once=3,
-    ack_wait_seconds=30.0, about="Files of models, checked before they get their names.",
+    ack_wait_seconds=9.0, about="Files of models, checked before they get their names.",
 )

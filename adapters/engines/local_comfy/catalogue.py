@@ -16,6 +16,7 @@ from adapters.engines.local_comfy.client import Client, quoted
 from adapters.engines.local_comfy.workflows import Workflow, linked
 from domain.ports.engines import EngineError
 from domain.studio.fault import Fault, fault
+from domain.studio.model_library import supplying
 
 FRESH_SECONDS: Final = 20.0
 """How long what an installation has is believed. A model that is copied in is seen after at most so long."""
@@ -46,6 +47,10 @@ LISTS: Final = {
     "diffusion_models": ("UNETLoader", "unet_name"),
 }
 """Folders that ``offers`` tells of, and the loader that lists their files."""
+
+
+_NODE: Final = "Install the custom node, then restart ComfyUI."
+_FILE: Final = "Put the file into that folder below ComfyUI's models; it is seen within half a minute."
 
 
 class Missing(NamedTuple):
@@ -192,11 +197,14 @@ def missing_fault(missing: Sequence[Missing]) -> Fault:
     unique = list(dict.fromkeys(missing))
     said = ", ".join(_spoken(one) for one in unique[:5]) + (f" and {len(unique) - 5} more" if len(unique) > 5 else "")
     nodes = any(one.kind == "node" for one in unique)
+    supplied = {one: supplying(one.folder, one.name) for one in unique if one.kind == "model"}
+    ids = list(dict.fromkeys(id_ for id_ in supplied.values() if id_ is not None))
+    catalogue = f" The model catalogue has it: download {' and '.join(ids[:5])}." if ids else ""
     return fault(
         "DEPENDENCY_MISSING", f"ComfyUI has not {said}.",
-        missing=[{"kind": one.kind, "name": one.name, "folder": one.folder} for one in unique[:50]],
-        hint=("Install the custom node, then restart ComfyUI." if nodes
-              else "Put the file into that folder below ComfyUI's models; it is seen within half a minute."),
+        missing=[{"kind": one.kind, "name": one.name, "folder": one.folder,
+                  **({"model": supplied[one]} if supplied.get(one) else {})} for one in unique[:50]],
+        hint=(_NODE if nodes else _FILE) + catalogue,
     )
 
 
