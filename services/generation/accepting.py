@@ -139,7 +139,7 @@ async def _asked(
     except ComfyVNError as error:
         if error.code not in _FUNDS:
             raise
-        detail = {**error.detail, "account": plan.request.account, "held": plan.held}
+        detail = {"account": plan.request.account, "held": plan.held, **error.detail}
         raise raised(fault(_FUNDS[error.code], error.message, **detail), more=error.remediation) from error
     job = await job_state(studio, project, job_id)
     assert not isinstance(job, Unrequested), "the job was recorded"

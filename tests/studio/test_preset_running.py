@@ -18,6 +18,8 @@ from PIL import Image
 from working import ASKER, Works, working
 
 from adapters.engines.studio_local.engine import StudioLocal
+from commands.operations.budget import SetBudget
+from commands.studio.job import CancelJob
 from commands.studio.preset import CreatePreset
 from commands.trust.policy import AcknowledgePolicy, SetPolicyRule
 from domain.errors import ComfyVNError, Invalid
@@ -146,6 +148,62 @@ def test_nothing_is_recorded_when_the_credits_do_not_suffice(tmp_path: Path) -> 
         await works.grant(1, "studio")
         found = await accepted(works.studio, PROJECT, wish(), Asker("author", "k1"))
         assert not found.receipt.repeated
+
+    run(tmp_path, work)
+
+
+def test_fifty_wishes_at_once_on_a_budget_for_ten_and_what_is_given_back_makes_room(tmp_path: Path) -> None:
+    async def work(works: Works) -> None:
+        await allowed(works, 1000)
+        limit = SetBudget(scope="project", period="month", amount=50_000_000)
+        await works.studio.ask(limit, ASKER, project=PROJECT)
+        problems: list[ComfyVNError] = []
+
+        async def one(number: int) -> str | None:
+            try:
+                return (await accepted(works.studio, PROJECT, wish(), Asker("author", f"k{number}"))).job_id
+            except ComfyVNError as error:
+                problems.append(error)
+                return None
+
+        jobs = [id_ for id_ in await asyncio.gather(*(one(number) for number in range(50))) if id_]
+        assert len(jobs) == 10
+        assert {error.code for error in problems} == {"BUDGET_EXCEEDED"}
+        actions = {remedy.action for remedy in problems[0].remediation}
+        assert {"raise_budget", "wait", "lower_quality", "use_local_engine"} <= actions
+        assert (problems[0].detail["missing"], problems[0].detail["held"]) == (5_000_000, 50_000_000)
+        assert (await works.account("studio")).reserved == 50_000_000
+        forecast = await foreseen(works.studio, PROJECT, wish(), ASKER)
+        assert forecast["funds"]["problem"]["error"] == "BUDGET_EXCEEDED"
+        await works.studio.ask(CancelJob(job_id=jobs[0]), ASKER, project=PROJECT)
+        works.start()
+        outcomes = [(await works.closed(id_, 60)).outcome for id_ in jobs]
+        assert sorted(outcomes) == ["cancelled"] + ["completed"] * 9
+        assert (await works.account("studio")).reserved == 0
+        found = await accepted(works.studio, PROJECT, wish(), ASKER)
+        (stands,) = found.receipt.told["budgets"]
+        assert (stands["held"], stands["spent"], stands["left"]) == (5_000_000, 45_000_000, 0)
+        assert found.receipt.told["warnings"]
+        assert (await works.closed(found.job_id, 60)).outcome == "completed"
+        await refused(accepted(works.studio, PROJECT, wish(), ASKER), "BUDGET_EXCEEDED")
+
+    run(tmp_path, work)
+
+
+def test_how_long_it_takes_is_told_when_it_has_been_done_before(tmp_path: Path) -> None:
+    async def work(works: Works) -> None:
+        await allowed(works, 100)
+        works.start()
+        first = await accepted(works.studio, PROJECT, wish(), ASKER)
+        assert first.seconds is None
+        assert (await foreseen(works.studio, PROJECT, wish(), ASKER))["estimated_time_seconds"] is None
+        await works.closed(first.job_id, 60)
+        jobs = works.studio.registry.views["ListJobs"]
+        await works.studio.counted(jobs.reads, await works.studio.log.head())
+        told = (await foreseen(works.studio, PROJECT, wish(), ASKER))["estimated_time_seconds"]
+        assert isinstance(told, int)
+        assert told >= 1
+        assert (await accepted(works.studio, PROJECT, wish(quality="low"), ASKER)).seconds is None
 
     run(tmp_path, work)
 
