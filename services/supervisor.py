@@ -19,8 +19,9 @@ LONGEST_PAUSE_SECONDS: Final = 10.0
 STEADY_SECONDS: Final = 30.0
 """A child that has lived this long is well: its next death starts with the shortest pause again."""
 
-GRACE_SECONDS: Final = 5.0
-"""How long a child may take to end by itself before it is killed."""
+GRACE_SECONDS: Final = 10.0
+"""How long a child may take to end by itself before it is killed: longer than a worker gives an engine that is just
+answering, and the log to hear that its jobs are free again."""
 
 log = structlog.get_logger("supervisor")
 

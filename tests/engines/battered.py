@@ -79,9 +79,12 @@ class Battered:
         """Somebody dies at that point, once."""
         lay_down(self.folder, type=type_, nth=nth, when=when, victim=victim, pids=self.pids[victim])
 
-    @property
-    def carried_out(self) -> bool:
-        return carried_out(self.folder)
+    async def carried_out(self, seconds: float = 30) -> bool:
+        """Whether the last order was carried out; what was recorded is seen before whoever recorded it goes on."""
+        deadline = time.monotonic() + seconds
+        while not (done := carried_out(self.folder)) and time.monotonic() < deadline:  # noqa: ASYNC110 - a process
+            await asyncio.sleep(0.02)
+        return done
 
     async def ask(self, plan: list[Any], key: str = "") -> str:
         """Asks for a job until there is an answer; its id."""

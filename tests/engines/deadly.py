@@ -60,13 +60,13 @@ class Deadly:
         if not types:
             other: tuple[int, ...] = await self._log.append(commits)
             return other
+        with (self._folder / SEEN).open("a") as file:
+            file.write(json.dumps(types) + "\n")
         order = self._order(types)
         due = order is not None and order["count"] + 1 == order["nth"]
         if order is not None and due and order["when"] == "before":
             self._kill(order)
         found: tuple[int, ...] = await self._log.append(commits)
-        with (self._folder / SEEN).open("a") as file:
-            file.write(json.dumps(types) + "\n")
         if order is not None and due:
             self._kill(order)
         elif order is not None:  # what could not be recorded did not count, and is tried again

@@ -79,7 +79,7 @@ async def struck(one: Battered, point: Point, victim: str, engine: str) -> None:
     one.order(*point, "worker" if victim == "self" and point.asking else victim)
     job_id = await one.ask(steps(engine, 2, seed=len(one.jobs) + 2))
     await one.closed(job_id)
-    assert one.carried_out, (point, await one.story(job_id))
+    assert await one.carried_out(), f"{point}: {', '.join(await one.story(job_id))}"
 
 
 def run(server: RunningServer, folder: Path, work: Callable[[Battered], object]) -> None:
@@ -138,7 +138,7 @@ def test_it_dies_around_a_report_of_progress(
         for engine in ENGINES:
             one.order("AttemptProgressed", 2, when, victim)
             await one.closed(await one.ask(steps(engine, seconds=0.5)))
-            assert one.carried_out
+            assert await one.carried_out()
 
     run(server_factory("--no-worker"), tmp_path / "engines", work)
 
