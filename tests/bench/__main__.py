@@ -1,6 +1,9 @@
 """`make bench`: every figure beside its peer or limit, measured in one interleaved run on real servers.
 
-    python -m tests.bench [--quick] [--only NAME …] [--million] [--json FILE]
+    python -m tests.bench [--quick] [--only NAME …] [--million] [--json [FILE]]
+
+A table per group: figure, here, peer or limit, ratio, what was to be reached, and whether it was. ``--json`` alone
+prints everything as JSON instead.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -29,7 +33,7 @@ from tests.bench import (
     signing,
     stories,
 )
-from tests.bench.figures import Figure, as_json, milliseconds, table
+from tests.bench.figures import Figure, as_json, lasted, milliseconds, table
 from tests.bench.peers import fsync_probe
 
 FIGURES: dict[str, Callable[[Path, bool], Iterable[Figure]]] = {
@@ -58,11 +62,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer events and rounds; figures scatter more")
     parser.add_argument("--only", nargs="+", choices=[*FIGURES, "million"], help="these groups alone")
     parser.add_argument("--million", action="store_true", help="also rebuild from 1,000,000 events")
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="JSON to this file as well, or alone")
     options = parser.parse_args()
-    console = Console()
+    console = Console(stderr=options.json == "-")
     chosen = options.only or [*FIGURES]
-    figures: list[Figure] = []
+    figures: dict[str, list[Figure]] = {}
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="comfyvn-bench-") as scratch:
         probe = fsync_probe(Path(scratch))
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "fdatasync_seconds": probe,
@@ -75,15 +80,21 @@ def main() -> int:
         for name in chosen:
             folder = Path(scratch) / name
             folder.mkdir()
+            begun = time.monotonic()
             with console.status(f"measuring {name} …"):
-                found = list(groups[name](folder, options.quick))
-            figures += found
-            table(found, console)
-    short = [figure.name for figure in figures if figure.reached is False]
-    console.print(f"{sum(figure.reached is True for figure in figures)} reached, {len(short)} short"
-                  + (f": {'; '.join(short)}" if short else "."))
+                figures[name] = list(groups[name](folder, options.quick))
+            table(name, figures[name], time.monotonic() - begun, console)
+    seconds = time.monotonic() - began
+    everything = [figure for found in figures.values() for figure in found]
+    short = [figure.name for figure in everything if figure.reached is False]
+    console.print(f"{sum(figure.reached is True for figure in everything)} reached, {len(short)} short"
+                  + (f": {'; '.join(short)}" if short else "") + f". The whole run took {lasted(seconds)}.")
     if options.json:
-        options.json.write_bytes(orjson.dumps(as_json(figures, machine), option=orjson.OPT_INDENT_2))
+        said = orjson.dumps(as_json(figures, machine | {"run_seconds": round(seconds, 1)}), option=orjson.OPT_INDENT_2)
+        if options.json == "-":
+            sys.stdout.buffer.write(said + b"\n")
+        else:
+            Path(options.json).write_bytes(said)
     return 0
 
 

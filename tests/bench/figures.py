@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -21,6 +23,26 @@ class Figure:
     to_reach: str
     reached: bool | None
     how: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """The figure here as a multiple of the one beside it, where both are times or both are rates."""
+        here, there = _measured(self.ours), _measured(self.beside)
+        if here is None or there is None or here[1] != there[1] or not there[0]:
+            return None
+        return here[0] / there[0]
+
+
+_MEASURE = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?(ms\b|MiB\b|(?:\w+)?/s\b)")
+
+
+def _measured(text: str) -> tuple[float, str] | None:
+    """The first figure with a unit in a text, and what it measures."""
+    found = _MEASURE.search(text)
+    if found is None:
+        return None
+    unit = found.group(2)
+    return float(found.group(1).replace(",", "")), "rate" if unit.endswith("/s") else unit
 
 
 def median(values: Sequence[float]) -> float:
@@ -41,17 +63,36 @@ def rate(per_second: float, of: str = "events") -> str:
     return f"{per_second:,.0f} {of}/s"
 
 
-def table(figures: Sequence[Figure], console: Console) -> None:
-    """Prints the figures; what falls short says so."""
-    shown = Table(title="Figures of one interleaved run (medians)", show_lines=True)
-    for column in ("figure", "here", "beside it, same run", "to reach", ""):
-        shown.add_column(column)
+def table(group: str, figures: Sequence[Figure], seconds: float, console: Console) -> None:
+    """Prints the figures of a group; what falls short says so."""
+    shown = Table(title=f"{group} ({lasted(seconds)})", title_justify="left", show_lines=True, expand=True)
+    for column, share in (("figure", 5), ("here", 3), ("peer or limit, same run", 4)):
+        shown.add_column(column, ratio=share, overflow="fold")
+    shown.add_column("ratio", justify="right", no_wrap=True)
+    shown.add_column("to reach", ratio=3, overflow="fold")
+    shown.add_column("", no_wrap=True)
     for figure in figures:
-        verdict = {True: "[green]reached[/]", False: "[red]SHORT[/]", None: ""}[figure.reached]
-        name = f"{figure.name}\n[dim]{figure.how}[/]" if figure.how else figure.name
-        shown.add_row(name, figure.ours, figure.beside, figure.to_reach, verdict)
+        verdict = {True: "[green]reached[/]", False: "[red]SHORT[/]", None: "[dim]shown[/]"}[figure.reached]
+        how = f"\n[dim]{escape(figure.how)}[/]" if figure.how else ""
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f} ×"
+        shown.add_row(
+            f"{escape(figure.name)}{how}", escape(figure.ours), escape(figure.beside), ratio, escape(figure.to_reach),
+            verdict,
+        )
     console.print(shown)
 
 
-def as_json(figures: Sequence[Figure], machine: dict[str, Any]) -> dict[str, Any]:
-    return {"machine": machine, "figures": [asdict(figure) for figure in figures]}
+def lasted(seconds: float) -> str:
+    """A duration as people say it."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def as_json(groups: Mapping[str, Sequence[Figure]], machine: dict[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, by group, for a machine to compare."""
+    return {
+        "machine": machine,
+        "figures": [
+            {"group": group, **asdict(figure), "ratio": figure.ratio}
+            for group, found in groups.items() for figure in found
+        ],
+    }
