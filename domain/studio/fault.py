@@ -41,8 +41,8 @@ CODES: Final[dict[str, Code]] = {
     "CONNECTION_TIMEOUT": Code(True, "No answer came in time: look at the network, then try again.", "retry"),
     "RATE_LIMIT_EXCEEDED": Code(True, "The engine asks to slow down: wait a moment.", "wait"),
     "INSUFFICIENT_FUNDS": Code(False, "There is not enough credit: top it up, or use a local engine.", "top_up"),
-    "BUDGET_EXCEEDED": Code(False, "The budget does not allow it: raise it, wait until it begins anew, choose a cheaper "
-                            "quality or a local engine.", "raise_budget"),
+    "BUDGET_EXCEEDED": Code(False, "The budget does not allow it: raise it, wait until it begins anew, or choose a "
+                            "cheaper quality or a local engine.", "raise_budget"),
     "SAFETY_FILTER": Code(False, "The engine's safety filter refused this: change the prompt.", "edit_prompt"),
     "CONSENT_MISSING": Code(False, "A face is used: confirm that its owner has agreed.", "give_consent"),
     "POLICY_BLOCKED": Code(False, "The project's policy refuses this: look at its findings.", "open_policy"),
