@@ -49,11 +49,14 @@ def verify(
     """
 
     async def work() -> ExitCode:
+        if not file.is_file():  # a pipe would be waited for, a device never ends
+            raise Invalid(f"{_seen(file)} is no regular file.", error="unreadable_file",
+                          remediation=[Remedy("Name a file; save what comes from a pipe first.", "check_path")])
         credentials = reach_credentials(settings_of(data))
         try:
             found_type = await asyncio.to_thread(detect, file)
         except OSError as error:
-            raise Invalid(f"{file} cannot be read: {error.strerror}.", error="unreadable_file",
+            raise Invalid(f"{_seen(file)} cannot be read: {error.strerror}.", error="unreadable_file",
                           remediation=[Remedy("Check the path and its rights.", "check_path")]) from error
         beside = sidecar or _beside(file)
         found = await read_file(credentials, file, found_type.media_type)
@@ -115,6 +118,15 @@ def certificate(data: Data = None, as_json: AsJson = False) -> None:
     run(work, as_json=as_json)
 
 
+def _plain(text: object) -> str:
+    """What files say of themselves, without what a terminal would take for an order."""
+    return escape(_seen(text))
+
+
+def _seen(text: object) -> str:
+    return "".join(letter if letter.isprintable() else "�" for letter in str(text))
+
+
 def _beside(file: Path) -> Path | None:
     place = file.with_name(file.name + BESIDE)
     return place if place.is_file() else None
@@ -128,18 +140,18 @@ def _code(found: Reading) -> ExitCode:
 
 def _report(file: Path, found: Reading) -> None:
     colour = COLOURS.get(found.state, "bold red")
-    out().print(f"{escape(str(file))}: [{colour}]{found.state}[/]")
-    out().print(escape(judgement(found)))
+    out().print(f"{_plain(str(file))}: [{colour}]{found.state}[/]")
+    out().print(_plain(judgement(found)))
     for name, value in (
         ("signed by", found.issuer), ("with", found.generator), ("as", found.title),
         ("came to be as", ", ".join(found.source_types)),
     ):
         if value:
-            out().print(f"  [dim]{name:<14}[/] {escape(value)}")
+            out().print(f"  [dim]{name:<14}[/] {_plain(value)}")
     for label, data in found.assertions.items():
-        out().print(f"  [dim]{escape(label)}[/]")
+        out().print(f"  [dim]{_plain(label)}[/]")
         for key, value in data.items() if isinstance(data, dict) else [("", data)]:
-            out().print(f"    {escape(str(key)):<16} {escape(str(value)[:200])}")
+            out().print(f"    {_plain(str(key)):<16} {_plain(str(value)[:200])}")
     if found.findings:
         out().print(_findings([(one.code, one.message) for one in found.findings]))
     if found.ingredients:
@@ -147,14 +159,14 @@ def _report(file: Path, found: Reading) -> None:
         for one in found.ingredients[:TREE_LIMIT]:
             mark = f"[{COLOURS.get(one.state, 'bold red')}]{one.state}[/]"
             codes = ", ".join(finding.code for finding in one.findings)
-            out().print(f"  {'  ' * (one.depth - 1)}{escape(one.title or one.uid)} ({escape(one.relationship)}) {mark}"
-                        + (f" [dim]{escape(codes)}[/]" if codes else ""))
+            out().print(f"  {'  ' * (one.depth - 1)}{_plain(one.title or one.uid)} ({_plain(one.relationship)}) {mark}"
+                        + (f" [dim]{_plain(codes)}[/]" if codes else ""))
 
 
 def _findings(findings: list[tuple[str, str]]) -> Table:
     table = Table("code", "what", box=None, header_style="dim")
     for code, message in findings:
-        table.add_row(escape(code), escape(message))
+        table.add_row(_plain(code), _plain(message))
     return table
 
 
@@ -167,7 +179,7 @@ def _shown(told: dict[str, Any], tree: dict[str, Any]) -> None:
         ("seeds", ", ".join(told["seeds"]) or "none"), ("credentials", credentials["state"]),
         ("", credentials["words"]),
     ):
-        table.add_row(f"[dim]{name}[/]", escape(str(value)))
+        table.add_row(f"[dim]{name}[/]", _plain(str(value)))
     out().print(table)
     out().print(_tree(tree, "from", "to", "Made from", tree["uid"], tree["ancestors"]))
     out().print(_tree(tree, "to", "from", "Went into", tree["uid"], tree["descendants"]))
@@ -185,7 +197,7 @@ def _tree(tree: dict[str, Any], there: str, here: str, title: str, start: str, c
                 branch.add("…")
                 return drawn
             one = names[other]
-            twig = branch.add(f"{escape(one['name'] or other)} [dim]{other} {escape(one['engine'] or one['how'])}[/]")
+            twig = branch.add(f"{_plain(one['name'] or other)} [dim]{other} {_plain(one['engine'] or one['how'])}[/]")
             if other not in seen:
                 seen.add(other)
                 waiting.append((other, twig))
