@@ -374,7 +374,8 @@ def test_every_refusal_has_its_fault(recorded: dict[str, Any]) -> None:
         case "unknown_class":
             assert found.detail["missing"] == [{"kind": "node", "name": "NoSuchNode", "folder": ""}]
         case "missing_model":
-            wanted = {"kind": "model", "name": "sd_xl_base_1.0.safetensors", "folder": "checkpoints"}
+            wanted = {"kind": "model", "name": "sd_xl_base_1.0.safetensors", "folder": "checkpoints",
+                      "model": "sdxl-base-1.0"}
             assert found.detail["missing"] == [wanted]
         case "cycle":
             assert "circle" in found.message

@@ -179,7 +179,8 @@ def test_a_checkpoint_that_is_not_there_is_named_with_its_folder() -> None:
         fault = await why(engine, portrait("absent", "sd_xl_base_1.0.safetensors"))
         assert fault.code == "DEPENDENCY_MISSING"
         assert fault.detail["missing"] == [
-            {"kind": "model", "name": "sd_xl_base_1.0.safetensors", "folder": "checkpoints"}]
+            {"kind": "model", "name": "sd_xl_base_1.0.safetensors", "folder": "checkpoints",
+             "model": "sdxl-base-1.0"}]
         assert fault.remediation()[0]["action"] == "install_model"
         server.models["checkpoints"].append("sd_xl_base_1.0.safetensors")
         catalogue = engine._catalogue
