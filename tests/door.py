@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 import httpx
 import uvicorn
 
+from adapters.c2pa.credentials import OwnCredentials
+from adapters.c2pa.keys import KeyFolder
+from adapters.downloads import WebSource
+from adapters.files.models import ModelFolder
 from adapters.files.vault import FileVault
 from adapters.memory.blobs import MemoryBlobs
 from adapters.memory.log import MemoryLog
@@ -76,7 +80,9 @@ async def door(
         dispatcher = Dispatcher(log, REGISTRY, TimelineReceipts(models))
         studio = Studio(
             Settings.load(data=Path(folder), **settings), REGISTRY, log, dispatcher, models, MemoryBlobs(),
+            credentials=OwnCredentials(KeyFolder(Path(folder) / "signing"), version="0"),
             vault=Vault(FileVault(Path(folder) / "studio" / "vault.json", Path(folder) / "config" / "vault.keys")),
+            model_files=ModelFolder(Path(folder) / "models"), source=WebSource(),
         )
         app = create_app(studio, access=access or OpenAccess(), worker_status=worker_status, hub=Hub(log, **hub or {}))
         counting = asyncio.create_task(Projector(log, models, REGISTRY).run()) if projecting else None
