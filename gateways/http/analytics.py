@@ -91,7 +91,8 @@ def _operation(name: str, path: tuple[str, ...]) -> schemas.Schema:
         name, "Figures about jobs and what they cost; `ok` is false where there are none.", "views", _ANSWER,
         parameters=[
             *(schemas.parameter(one, "path", {"type": "string", "minLength": 1}, required=True) for one in path),
-            schemas.parameter("project", "query", schemas.NAME | {"default": DEFAULT_PROJECT}),
+            # Whatever is asked is answered: what is no project's name has no figures.
+            schemas.parameter("project", "query", {"type": "string", "default": DEFAULT_PROJECT}),
         ],
         statuses=(400, 401, 403, 404),
         description=f"Needs the scope `{SCOPE}`, `{SPEND}` the scope `{SPEND_SCOPE}`. Known: {', '.join(FIGURES)}, "

@@ -19,7 +19,7 @@ from gateways.http import openapi, schemas
 from gateways.http.asking import DEFAULT_PROJECT, asker, checked_name, refuse_if_match
 from gateways.http.bodies import check_media_type, read_object
 from gateways.http.commands import circumstances
-from gateways.http.problems import Reply, encode, malformed, unfit, wrong_fields
+from gateways.http.problems import Reply, encode, in_future, malformed, unfit, wrong_fields
 from gateways.http.routing import Answering, Door
 from gateways.http.visit import Visit, single
 from services.generation.accepting import Accepted, accepted, foreseen, recorded
@@ -95,6 +95,8 @@ def _presets(studio: Studio) -> Answering:
         if not (position.isascii() and position.isdigit() and len(position) <= 18):
             raise wrong_fields("The query string", "invalid_parameters",
                                [{"path": "min_position", "message": "a position is a whole number"}])
+        if int(position) and int(position) > (head := await studio.log.head()):
+            raise in_future("min_position", int(position), head)
         return Reply(200, encode(await presets_shown(studio, project, min_position=int(position))))
 
     return answer
@@ -112,7 +114,7 @@ def _preset(studio: Studio) -> Answering:
 
 def _engines(studio: Studio) -> Answering:
     async def answer(visit: Visit) -> Reply:
-        single(visit.parameters(), frozenset({"project"}))
+        checked_name("project", single(visit.parameters(), frozenset({"project"})).get("project", DEFAULT_PROJECT))
         visit.grant.need(ENGINES, DEFAULT_PROJECT)
         return Reply(200, encode(await engines_shown(studio)))
 
@@ -121,7 +123,7 @@ def _engines(studio: Studio) -> Answering:
 
 def _engine(studio: Studio) -> Answering:
     async def answer(visit: Visit) -> Reply:
-        single(visit.parameters(), frozenset({"project"}))
+        checked_name("project", single(visit.parameters(), frozenset({"project"})).get("project", DEFAULT_PROJECT))
         visit.grant.need(ENGINES, DEFAULT_PROJECT)
         found = await engine_shown(studio, visit.path["id"])
         if found is None:
