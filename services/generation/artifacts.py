@@ -76,7 +76,7 @@ async def fetched(
     except TimeoutError as error:
         raise EngineError(fault("DOWNLOAD_TIMEOUT", "Fetching the result took too long.")) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise EngineError(fault("DISK_FULL", "There is no room for the result.")) from error
         raise EngineError(fault("DOWNLOAD_FAILED", f"The result cannot be written: {error.strerror}.")) from error
     return digest.hexdigest(), size

@@ -247,10 +247,20 @@ class Following:
             except ComfyVNError as error:
                 return fault("UNKNOWN_ERROR", f"The file cannot be registered: {error.message}", error=error.code)
             self.hand.check()
-            patient = self.step.paid and monotonic() - began < tasks.seconds_of(self.step)
+            # What was paid for waits for room here as long as it takes, until somebody does not want it any more.
+            no_room = why.code == "DISK_FULL"
+            patient = self.step.paid and (no_room or monotonic() - began < tasks.seconds_of(self.step))
             if not why.retryable or (tries >= self.pace.fetches and not patient):
                 return why
+            if no_room and await self._unwanted():
+                return why
             await asyncio.sleep(min(self.pace.pause(tries, why), 15.0))
+
+    async def _unwanted(self) -> bool:
+        """Whether nobody waits for the result any more; whoever does is told what it waits for."""
+        await self._report(None, "made; there is no room on the disk to keep it")
+        job = await self.hand.load()
+        return not isinstance(job, Open) or job.cancelling
 
     async def _kept_once(self, product: Product, name: str, done: Done) -> tuple[str, list[Command]]:
         job = await self.hand.load()

@@ -3,10 +3,11 @@
 It outlives workers, as real engines do: what was submitted stands in files, so that a test can count submissions over
 any number of killed processes. It is an engine for tests, with real files behind it; nothing of ours is replaced.
 
-Parameters of a task: ``bytes`` (text of the product; by default a small PNG made from the seed), ``products`` (how
-many), ``seconds`` (how long it works), ``refuse`` (a fault code, for so many ``times``), ``vanish`` (``before`` or
-``after`` it has the task, the connection is gone), ``fail`` (a fault code at the end; ``charged``), ``lose`` (it
-forgets the task), ``cost`` (dollars), ``stubborn`` (cannot be cancelled), ``slow_submit`` (seconds).
+Parameters of a task: ``bytes`` (text of the product; by default a small PNG made from the seed), ``repeat`` (so many
+times that), ``products`` (how many), ``seconds`` (how long it works), ``refuse`` (a fault code, for so many ``times``),
+``vanish`` (``before`` or ``after`` it has the task, the connection is gone), ``fail`` (a fault code at the end;
+``charged``), ``lose`` (it forgets the task), ``cost`` (dollars), ``stubborn`` (cannot be cancelled), ``slow_submit``
+(seconds).
 """
 
 from __future__ import annotations
@@ -180,6 +181,7 @@ class ScriptedEngine:
         script = told["parameters"]
         number = int(product.memo["n"])  # type: ignore[arg-type]
         data = script["bytes"].encode("latin-1") if "bytes" in script else picture(int(script.get("seed", 0)) + number)
+        data *= int(script.get("repeat", 1))
 
         async def pieces() -> AsyncIterator[bytes]:
             for place in range(0, len(data), 1000):
