@@ -174,3 +174,19 @@ def test_no_text_makes_it_slow(text: str) -> None:
     began = time.perf_counter()
     redactor.text(text)
     assert time.perf_counter() - began < 3.0
+
+
+KEPT = 'fk-9f8e7d6c:S3cr3t/"Väl&ue"+With=Signs'
+
+
+@pytest.mark.parametrize("written", [
+    KEPT, quote(KEPT, safe=""), quote(quote(KEPT, safe=""), safe=""), KEPT.encode().hex(), KEPT.encode().hex().upper(),
+    base64.b64encode(KEPT.encode()).decode(), base64.b64encode(f"me:{KEPT}".encode()).decode(),
+    base64.urlsafe_b64encode(f"u:{KEPT}".encode()).decode(), html.escape(KEPT),
+])
+def test_what_is_to_be_recorded_is_looked_through_in_every_usual_writing(written: str) -> None:
+    redactor = Redactor()
+    redactor.keep_out([KEPT])
+    assert redactor.stands_in(json.dumps({"inputs": {"prompt": f"see {written} there"}}).encode())
+    assert redactor.stands_in(json.dumps([written], ensure_ascii=False).encode())
+    assert not redactor.stands_in(json.dumps({"prompt": "A monkey in a garden, by the author's keyboard"}).encode())
