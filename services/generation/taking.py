@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from commands.studio.preset import CreatePreset, ReplacePreset
 from domain.errors import Invalid, NotFound, Refused, Remedy
 from domain.ports.engines import EngineError, Operation
@@ -72,8 +74,8 @@ async def take_workflow(
     try:
         flow = await engine.take_workflow(content, Taking(wanted, title or name[:200], operation, expose or {}))
         preset = preset_of(flow)
-        command = (ReplacePreset if replace and await _is_there(studio, project, wanted) else CreatePreset
-                   ).model_validate(preset)
+        asked = ReplacePreset if replace and await _is_there(studio, project, wanted) else CreatePreset
+        command = _command(asked, preset)
         foreseen = await studio.ask(command, asker, project=project, dry_run=True)
         if dry_run:
             return Taken(flow, preset, foreseen, bool(foreseen.would))
@@ -146,6 +148,16 @@ def _input(one: TakenParameter) -> dict[str, Any]:
             return made | ({"required": True} if one.name == "prompt" else {})
         made["default"] = one.default
     return made
+
+
+def _command(asked: type[CreatePreset | ReplacePreset], preset: Mapping[str, Any]) -> CreatePreset | ReplacePreset:
+    try:
+        return asked.model_validate(preset)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise raised(fault("CONTRACT_MISMATCH", f"The workflow makes no preset: {place[:200]}: {first['msg'][:300]}.")
+                     ) from None
 
 
 def _id(text: str) -> str:

@@ -189,6 +189,15 @@ def test_of_a_graph_without_prompts_everything_can_be_set() -> None:
     }
 
 
+def test_a_value_beyond_what_the_server_declares_is_left_to_the_server() -> None:
+    graph = painted()
+    graph["3"]["inputs"] |= {"cfg": 500, "steps": 1e300}
+    found = taken(graph)
+    told = {one.name: one for one in found.parameters}
+    assert (told["cfg"].default, told["cfg"].minimum, told["cfg"].maximum) == (500, 0, None)
+    assert Preset.model_validate(preset_of(found)).inputs["steps"].default == 1e300
+
+
 def test_one_more_setting_is_exposed_by_name() -> None:
     graph = painted(**{"20": node("CLIPSetLastLayer", stop_at_clip_layer=-2, clip=["4", 1])})
     graph["6"]["inputs"]["clip"] = ["20", 0]

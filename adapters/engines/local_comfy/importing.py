@@ -222,8 +222,11 @@ def _parameter(several: list[Found], graph: Graph, known: Known) -> dict[str, An
             return {**told, "default": None, "required": True, "minimum": 0, "maximum": _INT64}
         options = (declared(known.get(graph[one.place[0]]["class_type"]), one.place[1]) or (None, {}))[1]
         for key, name in (("min", "minimum"), ("max", "maximum")):
-            if isinstance(options.get(key), int | float) and abs(options[key]) < 2**53:
-                told[name] = options[key]
+            bound = options.get(key)
+            # What was saved is beyond its bounds where another server drew them: then it is left to this one to say no.
+            if isinstance(bound, int | float) and abs(bound) < 2**53 and (
+                    one.value >= bound if key == "min" else one.value <= bound):
+                told[name] = bound
         return told
     if one.kind == "text":
         return {**told, "longest": one.longest or 8000, "required": one.name == "prompt" and not one.value.strip()}
