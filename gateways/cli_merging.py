@@ -133,6 +133,8 @@ def _read(path: Path | None) -> Any:
         return orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         usage(f"{path.name} is not JSON: {error}.", "Give a file that holds decisions by conflict id.")
+    except OSError as error:
+        usage(f"{path.name} cannot be read: {error.strerror}.", "Give a file that holds decisions by conflict id.")
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_conflicts_are_listed_decided_in_a_file_and_applied(data: Path, tmp_path
         file.write_text(text)
         done = worldline("merge", "storm", "--resolve", str(file), data=data)
         assert done.exit_code == code, (text, done.output)
-    assert worldline("merge", "storm", "--resolve", str(tmp_path / "none"), data=data).exit_code == ExitCode.NOT_FOUND
+    assert worldline("merge", "storm", "--resolve", str(tmp_path / "none"), data=data).exit_code == ExitCode.USAGE
     assert worldline("merge", "storm", "--ours", "--theirs", data=data).exit_code == ExitCode.USAGE
     assert worldline("merge", "storm", "--into", "storm", data=data).exit_code != ExitCode.OK
 
