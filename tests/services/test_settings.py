@@ -143,3 +143,16 @@ def test_the_settings_in_the_operations_page_are_those_of_the_code() -> None:
         told = "" if default in (None, []) else str(default)
         assert f"| `{name}` | `COMFYVN_{name.upper()}` | {told} | {field.description} |" in page
     assert page.count("| `COMFYVN_") == len(Settings.model_fields)
+
+
+def test_slots_are_told_by_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYVN_ENGINE_SLOTS", "local_comfy=2, provider_fal=4")
+    assert Settings.load().slots == {"local_comfy": 2, "provider_fal": 4}
+    assert Settings.load(engine_slots=()).slots == {}
+
+
+@pytest.mark.parametrize("given", ["local_comfy", "local_comfy=0", "local_comfy=101", "=3", "local_comfy=two", "a=²"])
+def test_slots_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        Settings.load(engine_slots=(given,))
+    assert "engine_slots" in f"{caught.value.message} {caught.value.detail}"
