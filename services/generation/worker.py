@@ -231,9 +231,15 @@ class Worker:
             for left in held.values():
                 for slot in left:
                     await slots.release(slot)
-        taken = await asyncio.gather(*(self._take(place, slots, renderer, slot) for place, slot in taking))
-        for (place, _), ours in zip(taking, taken, strict=True):
-            owners[place.owner] += ours
+        while taking:  # one after the other, so that they begin in the order of the queue
+            place, slot = taking.pop(0)
+            try:
+                owners[place.owner] += await self._take(place, slots, renderer, slot)
+            except Unavailable:
+                for _, left in taking:
+                    with suppress(ComfyVNError):
+                        await slots.release(left)
+                raise
 
     async def _slots_for(self, line: Sequence[Place], slots: Slots) -> dict[str, list[Lease]]:
         """Slots for jobs, by engine, as many as there are; raises ``Unavailable``."""
@@ -396,7 +402,8 @@ class Worker:
         self._resting[engine] = max(self._resting.get(engine, 0.0), monotonic() + seconds)
 
     def _without(self) -> Collection[tuple[str, str]]:
-        """Jobs that are not to be taken now: in hand, or somebody else's a moment ago."""
+        """Jobs that are not to be taken now: in hand, put down and not yet counted as such, or somebody else's a moment
+        ago."""
         now = monotonic()
         self._left = {key: until for key, until in self._left.items() if until > now}
-        return {*self.runs, *self._left}
+        return {*self.runs, *self._left, *self._over}

@@ -65,6 +65,7 @@ async def _filled(here: Door) -> None:
     await here.fork("default", params={"project": "default"}, status=201)
 
 
+@pytest.mark.timeout(900)
 def test_schemathesis_finds_no_500_and_nothing_undocumented() -> None:
     with served() as (url, document):
         # A stream does not end by itself: it is asked in tests of its own.
