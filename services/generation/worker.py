@@ -228,8 +228,8 @@ class Worker:
                 else:
                     full.add(place.engine)
         finally:
-            for left in held.values():
-                for slot in left:
+            for unused in held.values():
+                for slot in unused:
                     await slots.release(slot)
         while taking:  # one after the other, so that they begin in the order of the queue
             place, slot = taking.pop(0)
