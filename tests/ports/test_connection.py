@@ -7,9 +7,11 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fixtures_nats import Server
+from fixtures_studio import wait_until
 
 from adapters.nats import connection as connections
 from adapters.nats.connection import Connection
@@ -24,10 +26,16 @@ PROMPT_SECONDS = 8
 def hung(server: Server) -> Iterator[None]:
     """The server stands still, as on a machine without memory or with a stuck disk."""
     os.kill(server.embedded.pid, signal.SIGSTOP)
+    wait_until(lambda: _stands_still(server.embedded.pid), "the server to stand still")
     try:
         yield
     finally:
         os.kill(server.embedded.pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task")
+    return all(one.read_text().rpartition(")")[2].split()[0] == "T" for one in threads.glob("*/stat"))
 
 
 async def _answers(connection: Connection) -> None:
