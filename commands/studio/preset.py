@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from commands.declaration import Asking, Command
 from commands.envelope import Asked
 from domain.errors import Refused, Remedy
 from domain.ids import Token
+from domain.ports import BlobInfo
 from domain.studio.preset import (
     RESERVED,
     Deleted,
@@ -114,9 +116,16 @@ def _document(command: Any) -> JsonObject:
     return told
 
 
+def workflows(command: CreatePreset | ReplacePreset) -> Sequence[BlobInfo]:
+    """The stored workflows that a preset runs."""
+    return [BlobInfo(one.digest, one.size) for one in command.workflows.values()]
+
+
 COMMANDS = (
-    Asking(CreatePreset, create, id_field="id", scope="preset:write", route="POST /api/presets", creates=True),
-    Asking(ReplacePreset, replace, id_field="id", scope="preset:write", route="PUT /api/presets/{id}"),
+    Asking(CreatePreset, create, id_field="id", scope="preset:write", route="POST /api/presets", creates=True,
+           blobs=workflows),
+    Asking(ReplacePreset, replace, id_field="id", scope="preset:write", route="PUT /api/presets/{id}",
+           blobs=workflows),
     Asking(DeletePreset, delete, id_field="id", scope="preset:write", route="DELETE /api/presets/{id}"),
     Asking(RestorePreset, restore, id_field="id", scope="preset:write", route="POST /api/presets/{id}/restore"),
 )

@@ -39,7 +39,8 @@ class Material:
 class Task:
     """One piece of work. ``parameters`` are complete: seed filled, defaults filled, nothing left to the engine's mood.
 
-    ``attempt`` is ours, unique for ever, at most 64 characters of ``[a-z0-9-]``.
+    ``attempt`` is ours, unique for ever, at most 64 characters of ``[a-z0-9-]``. ``workflow`` is what to run, for
+    engines that take workflows (``domain.ports.workflows``): that document and no other; nobody else is given one.
     """
 
     attempt: str
@@ -49,6 +50,7 @@ class Task:
     inputs: Mapping[str, Sequence[Material]] = field(default_factory=dict)
     deadline_seconds: float = 900.0
     callback_url: str | None = None
+    workflow: Material | None = None
 
 
 class Reading(Protocol):

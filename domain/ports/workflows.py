@@ -1,6 +1,7 @@
 """Workflows that users bring: a graph of somebody's own becomes something that can be asked for by name and type.
 
-Which graphs those are and where they are kept is the engine's business; what a preset has to know of one is told here.
+Which graphs those are is the engine's business; what a preset has to know of one is told here. A document is stored as
+bytes and named by its digest, so every worker runs the same one, and the engine keeps nothing that could be lost.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-from domain.ports.engines import Operation
+from domain.ports.engines import Material, Offer, Operation, Reading
 from domain.values import Json
 
 ParameterKind = Literal["text", "integer", "number", "boolean", "model"]
@@ -39,7 +40,7 @@ class TakenFile:
 
 @dataclass(frozen=True, slots=True)
 class TakenWorkflow:
-    """What was found in a graph. ``document`` is what the engine keeps; nothing is kept yet.
+    """What was found in a graph. ``document`` is what the engine is to be handed with every task; nobody keeps it yet.
 
     ``main`` names the parameter with the model that matters most; ``loras`` says whether LoRAs can be put in.
     ``likeness``: the graph makes pictures of the person in its input. ``missing`` is not installed at the engine, as
@@ -79,7 +80,7 @@ class TakesWorkflows(Protocol):
         and whatever asking the engine raises where that cannot be spared."""
         ...
 
-    async def keep_workflow(self, workflow: TakenWorkflow, *, replace: bool = False) -> bool:
-        """Keeps it under its id; ``False``: it was there, word for word. Raises ``EngineError`` with CONTRACT_MISMATCH
-        and ``reason`` ``workflow_exists`` for another one of that id unless ``replace``."""
+    async def workflow_offers(self, workflow: Material, reading: Reading) -> Sequence[Offer]:
+        """What a stored document can do now, and what is missing for it. Raises ``EngineError``: FILE_NOT_FOUND where
+        its bytes are gone, CHECKSUM_MISMATCH where they are others, CONTRACT_MISMATCH where they are no workflow."""
         ...

@@ -18,6 +18,9 @@ PRIORITY: Final = 5
 PROGRESS_LIMIT: Final = 40
 """Most reports of progress that one attempt records: events last for ever."""
 
+WORKFLOW_BYTES: Final = 512 * 1024
+"""Largest document of a workflow."""
+
 JsonObject = dict[str, JsonValue]
 Outputs = dict[str, tuple[str, ...]]
 """Name of an output -> ids of the assets that it is."""
@@ -64,12 +67,20 @@ class Request(Kept):
     root: str
 
 
+class WorkflowDocument(Kept):
+    """A workflow that an engine is handed whole: stored bytes, by their SHA-256 in hex and their number."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}\z")]
+    size: Annotated[int, Field(ge=1, le=WORKFLOW_BYTES)]
+
+
 class Step(Kept):
     """One step of the plan: an operation by one engine, with complete parameters.
 
     ``inputs`` name assets (``asset:<uid>``) and outputs of earlier steps (``step:<id>.<output>``), ``parameters`` may
     hold ``{"$step": "<id>.<name>"}`` for a value that an earlier step tells. ``paid`` and ``finds_attempts`` are the
-    engine's traits when it was planned; ``estimate`` is the most that the step may cost.
+    engine's traits when it was planned; ``estimate`` is the most that the step may cost. ``workflow`` is what the
+    engine is to run, where engines run workflows of users: whatever becomes of the preset, this step runs that one.
     """
 
     id: Token
@@ -82,6 +93,7 @@ class Step(Kept):
     paid: bool
     finds_attempts: bool
     estimate: Microcredits
+    workflow: WorkflowDocument | None = None
 
 
 class Artifact(Kept):

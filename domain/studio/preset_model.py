@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
 
 from domain.bounded_json import BoundedJson, BoundedObject, Number, check_json
 from domain.ids import Token
 from domain.ports.engines import Operation
 from domain.studio.expressions import condition, referred, whole_reference
 from domain.studio.fault import CODES
+from domain.studio.job_values import WorkflowDocument
 from domain.values import Value
 
 Category = Literal[
@@ -99,10 +100,17 @@ Files = Annotated[
 """Name of an input -> the files that it is: references to inputs and to what steps have made."""
 
 
+class WayWorkflow(WorkflowDocument):
+    """The stored workflow that a way runs. Unknown fields are refused by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class Way(Value):
     """One engine that can do a step, with its model and what only it needs to be told. ``when`` it is suitable.
 
-    ``parameters`` go over those of the step; ``inputs`` stand in place of them.
+    ``parameters`` go over those of the step; ``inputs`` stand in place of them. With ``workflow`` it runs that stored
+    document and no other, whatever its engine has of the same name.
     """
 
     engine: Annotated[str, Field(min_length=1, max_length=100)]
@@ -111,6 +119,7 @@ class Way(Value):
     inputs: Files = {}
     parameters: BoundedObject = {}
     when: When | None = None
+    workflow: WayWorkflow | None = None
 
 
 class PresetStep(Value):
@@ -152,6 +161,12 @@ class Preset(Value):
         if problems := [*preset_problems(self)]:
             raise ValueError("; ".join(problems[:20]))
         return self
+
+    @property
+    def workflows(self) -> dict[str, WayWorkflow]:
+        """The stored workflows that its ways run, by digest."""
+        return {way.workflow.digest: way.workflow for step in self.steps for way in step.ways
+                if way.workflow is not None}
 
     @property
     def level(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from domain.studio.expressions import condition, filled, looked_up, whole_reference
 from domain.studio.fault import Fault, fault
-from domain.studio.job_values import STEPS_LIMIT
+from domain.studio.job_values import STEPS_LIMIT, WorkflowDocument
 from domain.studio.preset_model import FILES, Preset, PresetStep, Way
 
 SEEDS: Final = 2**32
@@ -23,12 +23,13 @@ REPEATS_LIMIT: Final = 20
 
 
 class Asked(NamedTuple):
-    """What a way would ask of its engine: enough to say whether it can."""
+    """What a way would ask of its engine: enough to say whether it can. ``workflow`` is the digest of a stored one."""
 
     engine: str
     operation: str
     model: str
     inputs: frozenset[str]
+    workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class PlannedStep:
     paid: bool
     finds_attempts: bool
     remote: bool
+    workflow: WorkflowDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def _chosen(step: PresetStep, given: Given, known: Mapping[str, Any], able: Abil
         if way.engine in given.without or (way.when is not None and not condition(way.when).holds(known)):
             continue
         asked = Asked(way.engine, way.operation or step.operation, str(filled(way.model, known) or ""),
-                      frozenset(_files(step, way, known)))
+                      frozenset(_files(step, way, known)), way.workflow.digest if way.workflow is not None else "")
         ability = able(asked)
         if ability.fault is None:
             return _Way(way, ability)
@@ -211,6 +213,8 @@ def _made(step: PresetStep, id_: str, known: Mapping[str, Any], chosen: _Way) ->
         parameters={name: value for name, value in parameters.items() if value is not None},
         inputs=_files(step, way, known), output=step.output, paid=ability.paid,
         finds_attempts=ability.finds_attempts, remote=ability.remote,
+        # As an event keeps it: a plan and what is read of it again are the same.
+        workflow=None if way.workflow is None else WorkflowDocument(digest=way.workflow.digest, size=way.workflow.size),
     )
 
 

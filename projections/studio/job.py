@@ -202,7 +202,8 @@ def _tried(event: Event, time: str) -> dict[str, Any] | None:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    return step.model_dump(mode="json", include={"id", "operation", "engine", "model", "output", "paid", "estimate"})
+    told = step.model_dump(mode="json", include={"id", "operation", "engine", "model", "output", "paid", "estimate"})
+    return told if step.workflow is None else told | {"workflow": step.workflow.digest}
 
 
 def _outputs(outputs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from domain.errors import Remedy
@@ -10,7 +11,8 @@ from domain.ports.engines import Engine, Offer
 from domain.studio.fault import Fault, fault
 from domain.studio.model_library import supplying
 from domain.studio.preset_plan import Ability, Asked, PlannedStep
-from services.generation.engines import KNOWN, Look, away, not_there, remedy
+from services.generation.documents import Documents, runs_none
+from services.generation.engines import Look, away, name_of, not_there, remedy
 
 Supplier = Callable[[str, str], str | None]
 """Folder and name of a missing file → the entry of the model catalogue that it would come from."""
@@ -20,11 +22,13 @@ class Seen:
     """Engines and how they stand; usable as ``domain.studio.preset_plan.Abilities``."""
 
     def __init__(
-        self, engines: Mapping[str, Engine], looks: Mapping[str, Look], supplies: Supplier = supplying
+        self, engines: Mapping[str, Engine], looks: Mapping[str, Look], supplies: Supplier = supplying,
+        documents: Documents = MappingProxyType({}),
     ) -> None:
         self._engines = engines
         self._looks = looks
         self._supplies = supplies
+        self._documents = documents
 
     def __call__(self, asked: Asked) -> Ability:
         engine, look = self._engines.get(asked.engine), self._looks.get(asked.engine)
@@ -32,7 +36,7 @@ class Seen:
             return Ability(fault=not_there(asked.engine))
         if not look.ready:
             return Ability(fault=away(asked.engine, look))
-        found = _offer(asked, look.offers, engine.traits.name)
+        found = self._offer(asked, look, engine.traits.name)
         if isinstance(found, Fault):
             return Ability(fault=found)
         traits = engine.traits
@@ -40,6 +44,15 @@ class Seen:
             model=asked.model.removesuffix(":") or found.model, paid=traits.paid,
             finds_attempts=traits.finds_attempts, remote=traits.kind == "remote",
         )
+
+    def _offer(self, asked: Asked, look: Look, name: str) -> Offer | Fault:
+        """The offer that does what is asked; of the workflow alone where one is named."""
+        if not asked.workflow:
+            return _offer(asked, look.offers, name)
+        found = self._documents.get((asked.engine, asked.workflow))
+        if found is None:
+            return runs_none(asked.engine)
+        return found if isinstance(found, Fault) else _offer(asked, found, name)
 
     def helping(self, found: Fault) -> list[Remedy]:
         """What would help with a fault of planning: one thing for each engine that could do the step."""
@@ -65,8 +78,9 @@ class Seen:
     def misfit(self, step: PlannedStep) -> Fault | None:
         """A parameter that the step's engine does not know, or lacks: told before anything is asked for or paid."""
         engine, look = self._engines[step.engine], self._looks[step.engine]
-        asked = Asked(step.engine, step.operation, step.model, frozenset(step.inputs))
-        found = _offer(asked, look.offers, engine.traits.name)
+        asked = Asked(step.engine, step.operation, step.model, frozenset(step.inputs),
+                      step.workflow.digest if step.workflow is not None else "")
+        found = self._offer(asked, look, engine.traits.name)
         if isinstance(found, Fault):
             return found
         takes, needs = _parameters(found)
@@ -139,8 +153,3 @@ def _parameters(offer: Offer) -> tuple[set[str] | None, set[str]]:
         needs = {name for name, one in listed.items() if isinstance(one, Mapping) and one.get("required")}
         return set(listed), needs
     return None, set()
-
-
-def name_of(engine: str) -> str:
-    """What people call an engine."""
-    return KNOWN[engine].name if engine in KNOWN else engine

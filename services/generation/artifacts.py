@@ -198,6 +198,7 @@ def registration(judged_: Judged, name: str, making: Making, kept: Kept) -> Regi
         source=Source(
             how="generate", name=plain_name(name), job_id=making.job_id, engine=making.step.engine,
             model=plain_name(model), seed=_decimal(seed), made_from=tuple(making.made_from[:64]),
+            workflow_digest=making.step.workflow.digest if making.step.workflow is not None else "",
         ),
     )
 

@@ -201,6 +201,11 @@ async def _looked(engine: Engine) -> Look:
     return Look(health, offers, balance, fault=trouble)
 
 
+def name_of(id_: str) -> str:
+    """What people call an engine."""
+    return KNOWN[id_].name if id_ in KNOWN else id_
+
+
 def not_there(id_: str) -> Fault:
     """Why an engine that this installation has not cannot be used."""
     known = KNOWN.get(id_)
@@ -212,7 +217,7 @@ def not_there(id_: str) -> Fault:
 
 def away(id_: str, look: Look) -> Fault:
     """Why an engine that does not stand ready cannot be used."""
-    name = KNOWN[id_].name if id_ in KNOWN else id_
+    name = name_of(id_)
     code = "AUTH_MISSING" if look.health.status == "not_connected" else "ENGINE_OFFLINE"
     told = look.health.message or f"It is {look.health.status.replace('_', ' ')}."
     named = told if told.startswith(name) else f"{name}: {told}"

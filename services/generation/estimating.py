@@ -81,7 +81,7 @@ def _step(one: PlannedStep, estimate: int) -> Step:
     return Step(
         id=one.id, operation=one.operation, engine=one.engine, model=one.model, parameters=dict(one.parameters),
         inputs={name: tuple(refs) for name, refs in one.inputs.items()}, output=one.output, paid=one.paid,
-        finds_attempts=one.finds_attempts, estimate=estimate,
+        finds_attempts=one.finds_attempts, estimate=estimate, workflow=one.workflow,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -13,7 +14,15 @@ from domain.canonical import digest
 from domain.errors import Refused, Remedy
 from domain.ids import UNBRANCHED, token
 from domain.ports import Stream
-from domain.studio.preset import CATEGORY, Deleted, Unwritten, deleted_preset, unknown_preset
+from domain.studio.preset import (
+    CATEGORY,
+    Deleted,
+    PresetCreated,
+    PresetReplaced,
+    Unwritten,
+    deleted_preset,
+    unknown_preset,
+)
 from domain.studio.preset_model import Preset
 from services.dispatcher import Dispatcher
 
@@ -37,7 +46,12 @@ def built_in() -> dict[str, Found]:
 
 def digest_of(preset: Preset) -> str:
     """What a preset says, as a digest: two that differ in anything have different ones."""
-    return digest(preset.model_dump(mode="json"))
+    told = preset.model_dump(mode="json")
+    for step in told["steps"]:
+        for way in step["ways"]:
+            if way["workflow"] is None:  # presets from before there were any keep the digests that jobs have recorded
+                del way["workflow"]
+    return digest(told)
 
 
 def read_preset(document: dict[str, object]) -> Preset:
@@ -74,3 +88,26 @@ async def find_preset(dispatcher: Dispatcher, project: str, preset_id: str) -> F
         raise deleted_preset(preset_id)
     preset = read_preset(state.document)
     return Found(preset, digest_of(preset), False)
+
+
+async def earlier_preset(
+    dispatcher: Dispatcher, project: str, preset_id: str, digest_then: str, workflows: Collection[str]
+) -> Found | None:
+    """A preset as it stood when it had this digest; else as it last stood with all of these workflows, by digest.
+
+    The second is for digests of an earlier release, which knew less of a preset and so counted less. ``None``: it never
+    stood so.
+    """
+    known: list[Found] = []
+    for recorded in await dispatcher.log.read_stream(Stream(project, UNBRANCHED, CATEGORY, token(preset_id))):
+        event = dispatcher.registry.decode(recorded)
+        if isinstance(event, PresetCreated | PresetReplaced):
+            try:
+                preset = read_preset(event.document)
+            except Refused:
+                continue
+            known.append(Found(preset, digest_of(preset), False))
+    known.reverse()
+    same = [one for one in known if one.digest == digest_then]
+    suited = [one for one in known if set(workflows) <= one.preset.workflows.keys()]
+    return next(iter([*same, *suited]), None)

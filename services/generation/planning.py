@@ -22,14 +22,17 @@ from domain.studio.job_values import Consent, Request, Step
 from domain.studio.preset_model import Preset, input_problems
 from domain.studio.preset_plan import SEEDS, Given, LeftOut, Outline, outline
 from services.generation.abilities import Seen
+from services.generation.documents import documents
 from services.generation.estimating import estimated
 from services.generation.faults import raised
-from services.generation.library import Found, find_preset
+from services.generation.library import Found, earlier_preset, find_preset
 from services.generation.likeness import faces
 from services.generation.materials import assets_of, character_of, newest
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
 from services.models.supplying import supplier
 from services.studio import Studio
+
+AS_IT_WAS = "It runs the workflow that the job was planned with; the preset has another by now."
 
 MAKE_DRAFT = Remedy("Make a draft for now: set the input draft.", "make_draft")
 
@@ -74,9 +77,8 @@ async def planned(studio: Studio, project: str, wish: Wish, owner: str, job_id: 
     asked = wish
     if found.preset.reruns is not None:
         _check(found.preset, wish)
-        wish, line = await _repaired(studio, project, found.preset, wish)
-        found = await find_preset(studio.dispatcher, project, wish.preset_id)
-        notes = [f"It runs {wish.preset_id} again, more safely."]
+        wish, line, found, earlier = await _repaired(studio, project, found.preset, wish)
+        notes = [f"It runs {wish.preset_id} again, more safely.", *earlier]
     plan = await _planned(studio, project, found, wish, owner, job_id, line, notes)
     if asked is wish:
         return plan
@@ -88,19 +90,21 @@ async def repeated(
     studio: Studio, project: str, job_id: str, owner: str, new_id: str, *, quality: str | None = None,
     engine: str | None = None, without: tuple[str, ...] = (), spend_limit: float | None = None,
 ) -> Plan:
-    """The plan of doing a job again: the same wish and seed, on the engines as they are now, with its lineage."""
+    """The plan of doing a job again: the same wish and seed, on the engines as they are now, with its lineage.
+
+    What the job was planned to run of users' workflows is run again, also when its preset has others by now.
+    """
     job = await job_state(studio, project, job_id)
     was = _request_of(job)
     wish = _wish_of(was, quality=quality, engine=engine, without=without, spend_limit=spend_limit)
     line = _Line(job_id, was.root, was.consent, was.seed)
-    found = await find_preset(studio.dispatcher, project, wish.preset_id)
+    found, notes = await _as_it_was(studio, project, job)
     if found.preset.reruns is not None:
-        inner, deeper = await _repaired(studio, project, found.preset, wish)
-        inner_found = await find_preset(studio.dispatcher, project, inner.preset_id)
+        inner, deeper, inner_found, notes = await _repaired(studio, project, found.preset, wish)
         kept = _Line(job_id, was.root, was.consent or deeper.consent, was.seed)
-        plan = await _planned(studio, project, inner_found, inner, owner, new_id, kept, [])
+        plan = await _planned(studio, project, inner_found, inner, owner, new_id, kept, notes)
         return _with_request(plan, plan.request.model_copy(update={"preset": was.preset, "inputs": was.inputs}))
-    return await _planned(studio, project, found, wish, owner, new_id, line, [])
+    return await _planned(studio, project, found, wish, owner, new_id, line, notes)
 
 
 async def job_state(studio: Studio, project: str, job_id: str) -> Any:
@@ -179,7 +183,9 @@ def _check(preset: Preset, wish: Wish) -> None:
 async def _able(studio: Studio, preset: Preset, project: str | None = None) -> Seen:
     wanted = {way.engine for step in preset.steps for way in step.ways}
     looks = await studio.engines.around(wanted, within_seconds=LOOK_SECONDS)
-    return Seen(studio.engines, looks, await supplier(studio, project)) if project else Seen(studio.engines, looks)
+    if project is None:
+        return Seen(studio.engines, looks)
+    return Seen(studio.engines, looks, await supplier(studio, project), await documents(studio, [preset], looks))
 
 
 def _can(sketch: Outline, able: Seen, preset: Preset, given: Given) -> None:
@@ -210,8 +216,24 @@ def _deadline(now: str, seconds: int | None) -> str | None:
 # --- jobs that are done again ---------------------------------------------------------------------------------------
 
 
-async def _repaired(studio: Studio, project: str, preset: Preset, wish: Wish) -> tuple[Wish, _Line]:
-    """The wish of a failed job with safer settings: the quality asked for, and not on the engine that failed."""
+async def _as_it_was(studio: Studio, project: str, job: Any) -> tuple[Found, list[str]]:
+    """The preset of a job as it stands now; where the job runs workflows that are not in it any more, as it stood when
+    the job was planned, with a word on that."""
+    was = _request_of(job)
+    now = await find_preset(studio.dispatcher, project, was.preset)
+    steps = (job if isinstance(job, Open) else job.was).steps
+    ran = {one.workflow.digest for one in steps if one.workflow is not None}
+    if ran <= now.preset.workflows.keys() or now.preset.reruns is not None:
+        return now, []
+    then = await earlier_preset(studio.dispatcher, project, was.preset, was.preset_digest, ran)
+    return (now, []) if then is None else (then, [AS_IT_WAS])
+
+
+async def _repaired(
+    studio: Studio, project: str, preset: Preset, wish: Wish
+) -> tuple[Wish, _Line, Found, list[str]]:
+    """The wish of a failed job with safer settings (the quality asked for, and not on the engine that failed), its
+    preset, and what is to be said of that."""
     failed_id = wish.given.get(preset.reruns or "")
     level = wish.quality or preset.level
     job = await job_state(studio, project, str(failed_id))
@@ -220,7 +242,7 @@ async def _repaired(studio: Studio, project: str, preset: Preset, wish: Wish) ->
         raise raised(fault("VALIDATION_ERROR", f"Job {failed_id} has not failed: there is nothing to repair.",
                            field=preset.reruns))
     quality = wish.given.get("quality_override") or preset.quality_levels[level].get("override")
-    inner = await find_preset(studio.dispatcher, project, was.preset)
+    inner, notes = await _as_it_was(studio, project, job)
     if inner.preset.reruns is not None:  # a repair that failed: what it repaired is repaired again
         return await _repaired(studio, project, inner.preset, wish.model_copy(update={
             "preset_id": was.preset, "inputs": {**was.inputs, **({"quality_override": quality} if quality else {})},
@@ -233,7 +255,7 @@ async def _repaired(studio: Studio, project: str, preset: Preset, wish: Wish) ->
                      without=(*wish.without, *without), spend_limit=wish.spend_limit)
     again = again.model_copy(update={"account": wish.account or again.account, "priority": wish.priority,
                                      "deadline_seconds": wish.deadline_seconds, "name": wish.name or was.name})
-    return again, _Line(str(failed_id), was.root, was.consent, was.seed)
+    return again, _Line(str(failed_id), was.root, was.consent, was.seed), inner, notes
 
 
 async def _others(studio: Studio, preset: Preset, failed: Step) -> bool:

@@ -10,8 +10,9 @@ from domain.studio.preset_model import FILES, Input, Preset
 from domain.studio.preset_plan import Given, Outline, outline
 from projections.reading import PageQuery
 from projections.studio.preset import ListOwnPresets
-from services.generation.abilities import Seen, name_of
-from services.generation.engines import KNOWN, Look, told
+from services.generation.abilities import Seen
+from services.generation.documents import documents
+from services.generation.engines import KNOWN, Look, name_of, told
 from services.generation.library import Found, built_in, digest_of, find_preset, read_preset
 from services.generation.planning import MAKE_DRAFT
 from services.models.supplying import supplier
@@ -72,7 +73,8 @@ def _engine(studio: Studio, id_: str, look: Look | None) -> dict[str, Any]:
 
 async def _able(studio: Studio, project: str, presets: list[Preset]) -> Seen:
     wanted = {way.engine for preset in presets for step in preset.steps for way in step.ways}
-    return Seen(studio.engines, await studio.engines.around(wanted), await supplier(studio, project))
+    looks = await studio.engines.around(wanted)
+    return Seen(studio.engines, looks, await supplier(studio, project), await documents(studio, presets, looks))
 
 
 def _page_limit() -> int:

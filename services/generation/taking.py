@@ -1,8 +1,12 @@
-"""Workflows that users bring become presets: the engine keeps the graph, the log a preset that names its inputs."""
+"""Workflows that users bring become presets: the graph is stored as bytes, the log has a preset that names it.
+
+So every worker runs the same graph, whatever becomes of its machine, and what a job was planned with can be run again.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +66,7 @@ async def take_workflow(
     title: str | None = None, operation: Operation | None = None, expose: Mapping[str, str] | None = None,
     replace: bool = False, dry_run: bool = False,
 ) -> Taken:
-    """Takes a graph in: kept by the engine, and a preset for it in the project. The very same again changes nothing.
+    """Takes a graph in: stored, and a preset for it in the project. The very same again changes nothing.
 
     Raises ``Invalid`` for what is no workflow, ``Refused`` for another one of that id unless ``replace``.
     """
@@ -73,20 +77,19 @@ async def take_workflow(
     wanted = _id(id_ or name)
     try:
         flow = await engine.take_workflow(content, Taking(wanted, title or name[:200], operation, expose or {}))
-        preset = preset_of(flow)
-        asked = ReplacePreset if replace and await _is_there(studio, project, wanted) else CreatePreset
-        command = _command(asked, preset)
-        foreseen = await studio.ask(command, asker, project=project, dry_run=True)
-        if dry_run:
-            return Taken(flow, preset, foreseen, bool(foreseen.would))
-        fresh = await engine.keep_workflow(flow, replace=replace)
     except EngineError as error:
         exists = error.fault.detail.get("reason") == "workflow_exists"
-        raise raised(error.fault, more=Remedy("Add --replace, or choose another --id.", "replace_workflow")
-                     if exists else None) from None
+        raise raised(error.fault, more=Remedy("Choose another --id.", "choose_id") if exists else None) from None
+    preset = preset_of(flow)
+    asked = ReplacePreset if replace and await _is_there(studio, project, wanted) else CreatePreset
+    command = _command(asked, preset)
+    digest = hashlib.sha256(flow.document).hexdigest()
+    (foreseen,) = await studio.ask_all([command], asker, project=project, dry_run=True, at_hand={digest})
+    if dry_run:
+        return Taken(flow, preset, foreseen, bool(foreseen.would))
+    await studio.blobs.put(flow.document)  # an event never speaks of bytes that are not there
     receipt = await studio.ask(command, asker, project=project)
-    studio.engines.forget(ENGINE)
-    return Taken(flow, preset, receipt, fresh or bool(receipt.events))
+    return Taken(flow, preset, receipt, bool(receipt.events))
 
 
 def told(taken: Taken, dry_run: bool) -> dict[str, Any]:
@@ -120,7 +123,8 @@ def preset_of(flow: TakenWorkflow) -> dict[str, Any]:
     step = {
         "id": "made", "operation": flow.operation, "description": flow.name, "output": flow.makes,
         "inputs": {one.name: f"{{{{inputs.{one.name}}}}}" for one in flow.files},
-        "ways": [{"engine": ENGINE, "model": model, "parameters": parameters}],
+        "ways": [{"engine": ENGINE, "model": model, "parameters": parameters, "workflow": {
+            "digest": hashlib.sha256(flow.document).hexdigest(), "size": len(flow.document)}}],
     }
     return {
         "id": flow.id, "name": flow.name, "description": "A workflow of ComfyUI.",

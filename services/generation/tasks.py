@@ -9,11 +9,12 @@ from typing import Any, Final
 from domain.ids import UNBRANCHED
 from domain.ports import Blobs, Stream
 from domain.ports.engines import EngineError, Material, Operation, Reading, Task
+from domain.ports.workflows import TakesWorkflows
 from domain.studio.asset import CATEGORY as ASSET
 from domain.studio.asset import Registered, Removed
 from domain.studio.fault import fault
 from domain.studio.job import Open
-from domain.studio.job_values import Step
+from domain.studio.job_values import Step, WorkflowDocument
 from domain.values import Json
 from services.studio import Studio
 
@@ -37,9 +38,19 @@ async def task_of(studio: Studio, project: str, job: Open, step: Step, attempt: 
         uids = {name: _uids(references, job) for name, references in step.inputs.items()}
     except Unfillable as error:
         raise EngineError(fault("CONTRACT_MISMATCH", str(error), step=step.id)) from error
+    workflow = None
+    if step.workflow is not None:
+        if not isinstance(studio.engines.get(step.engine), TakesWorkflows):
+            raise EngineError(fault("CONTRACT_MISMATCH", f"{step.engine} runs no workflows.", engine=step.engine))
+        workflow = document_of(step.workflow)
     inputs = {name: [await _material(studio, project, uid) for uid in found] for name, found in uids.items()}
     operation: Operation = step.operation  # type: ignore[assignment]  # a newer operation is refused by its engine
-    return Task(attempt, operation, step.model, parameters, inputs, seconds_of(step))
+    return Task(attempt, operation, step.model, parameters, inputs, seconds_of(step), workflow=workflow)
+
+
+def document_of(workflow: WorkflowDocument) -> Material:
+    """A workflow as an engine is handed it."""
+    return Material(f"sha256:{workflow.digest}", workflow.size, "application/json", "workflow.json")
 
 
 def seconds_of(step: Step) -> float:
@@ -59,6 +70,7 @@ def told(task: Task) -> dict[str, Json]:
             for name, found in task.inputs.items()
         },
         "deadline_seconds": task.deadline_seconds,
+        **({"workflow": {"digest": task.workflow.digest, "size": task.workflow.size}} if task.workflow else {}),
     }
 
 

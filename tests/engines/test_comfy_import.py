@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from ports.engine_suite import fetched, picture
+from ports.engine_suite import Stored, fetched, picture
 from working import ASKER, working
 
 from adapters.engines.local_comfy.editor import graph_of, saved_by_editor
@@ -28,7 +30,7 @@ from adapters.engines.local_comfy.importing import document_of, imported, plain_
 from adapters.engines.local_comfy.workflows import NotAWorkflow, Workflow, WorkflowFolder
 from commands.story.character import CreateCharacter
 from domain.errors import Invalid, Refused
-from domain.ports.engines import Done, EngineError, Task
+from domain.ports.engines import Done, EngineError, Material, Submission, Task
 from domain.ports.workflows import TakenWorkflow, Taking
 from domain.studio.preset_model import Preset
 from services.generation.accepting import accepted
@@ -341,15 +343,21 @@ def test_documents_of_any_kind_are_workflows_or_none(document: Any, changes: lis
 # That it runs
 
 
+def handed(attempt: str, found: TakenWorkflow, model: str = "bottle", **parameters: Any) -> tuple[Task, Stored]:
+    """A task that brings its workflow along, and where its bytes are."""
+    stored = Stored(found.document, media_type="application/json")
+    return Task(attempt, found.operation, model, parameters, workflow=stored.materials[0]), stored
+
+
 def test_a_workflow_runs_as_it_did_with_what_is_changed_and_nothing_else(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
             found = await engine.take_workflow(json.dumps(painted()).encode(), Taking("bottle"))
-            assert await engine.keep_workflow(found)
-            assert not await engine.keep_workflow(found)
-            done = await engine.submit(Task("one", "text_to_image", "bottle", {"seed": 5, "prompt": "a ship"}), STORED)
+            assert (await engine.take_workflow(json.dumps(painted()).encode(), Taking("bottle"))) == found
+            done = await engine.submit(*handed("one", found, seed=5, prompt="a ship"))
             outcome = await ended(engine, done)
             assert isinstance(outcome, Done)
+            assert outcome.facts["workflow_digest"] == hashlib.sha256(found.document).hexdigest()
             assert await fetched(engine, done, outcome.products[0])
             sent = server.prompts[0]["prompt"]
             expected = painted()
@@ -359,31 +367,92 @@ def test_a_workflow_runs_as_it_did_with_what_is_changed_and_nothing_else(tmp_pat
             assert {id_: one["inputs"] for id_, one in sent.items()} == {
                 id_: one["inputs"] for id_, one in expected.items()}
 
-            other = await engine.take_workflow(json.dumps(plain()).encode(), Taking("bottle"))
-            with pytest.raises(EngineError, match="another workflow"):
-                await engine.keep_workflow(other)
-            assert await engine.keep_workflow(other, replace=True)
-
     asyncio.run(scenario())
-    assert [path.name for path in tmp_path.iterdir()] == ["bottle.json"]
+    assert not list(tmp_path.iterdir()), "what is stored is not kept a second time"
 
 
-def test_the_model_of_a_workflow_is_not_exchanged_for_another(tmp_path: Path) -> None:
+def test_a_task_runs_the_document_that_it_brings_whatever_the_folder_has_of_that_name(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            first = await engine.take_workflow(json.dumps(painted()).encode(), Taking("bottle"))
+            changed = painted()
+            changed["3"]["inputs"]["steps"] = 33
+            second = await engine.take_workflow(json.dumps(changed).encode(), Taking("bottle"))
+            (tmp_path / "bottle.json").write_bytes(second.document)
+            assert "bottle" in {one.model for one in await engine.offers()}
+            await engine.submit(*handed("one", first, seed=5))
+            await engine.submit(Task("two", "text_to_image", "bottle", {"seed": 5}), STORED)
+            await engine.submit(*handed("three", second, seed=5))
+            assert [one["prompt"]["3"]["inputs"]["steps"] for one in server.prompts] == [20, 33, 33]
+            task, stored = handed("four", first, seed=5)
+            offers = await engine.workflow_offers(task.workflow, stored)  # type: ignore[arg-type]
+            assert {one.model for one in offers} >= {"bottle", "dreamy.safetensors"}
+            assert {one.operation for one in offers} == {"text_to_image"}
+
+    asyncio.run(scenario())
+
+
+def test_documents_that_are_gone_damaged_or_none_are_refused_before_anything_is_sent() -> None:
+    async def scenario() -> None:
+        async with FakeComfy() as server, adapter(server) as engine:
+            found = await engine.take_workflow(json.dumps(painted()).encode(), Taking("bottle"))
+            task, stored = handed("one", found, seed=1)
+            assert task.workflow is not None
+            no_flow = Stored(b"{}")
+            cases = [
+                (task.workflow, Stored(), "FILE_NOT_FOUND"),
+                (replace(task.workflow, digest="sha256:" + "0" * 64), Lying(found.document), "CHECKSUM_MISMATCH"),
+                (task.workflow, Lying(found.document + b" "), "CHECKSUM_MISMATCH"),
+                (replace(task.workflow, size=2**20), stored, "CONTRACT_MISMATCH"),
+                (no_flow.materials[0], no_flow, "CONTRACT_MISMATCH"),
+            ]
+            for workflow, reading, code in cases:
+                with pytest.raises(EngineError) as caught:
+                    await engine.submit(replace(task, workflow=workflow), reading)
+                assert (caught.value.fault.code, caught.value.submission) == (code, Submission.REFUSED)
+                with pytest.raises(EngineError) as caught:
+                    await engine.workflow_offers(workflow, reading)
+                assert caught.value.fault.code == code
+            assert not server.prompts
+            await engine.submit(task, stored)
+            await engine.submit(replace(task, attempt="two"), Stored())  # it was read before
+            assert len(server.prompts) == 2
+            other = replace(task, attempt="three", operation="image_to_video")
+            with pytest.raises(EngineError, match="No workflow"):
+                await engine.submit(other, stored)
+
+    asyncio.run(scenario())
+
+
+class Lying(Stored):
+    """Gives the same bytes for whatever is asked."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content = content
+
+    @asynccontextmanager
+    async def __call__(self, material: Material) -> AsyncIterator[AsyncIterator[bytes]]:
+        yield self._pieces(self.content)
+
+
+def test_the_model_of_a_workflow_is_not_exchanged_for_another() -> None:
+    async def scenario() -> None:
+        async with FakeComfy() as server, adapter(server) as engine:
             server.models["checkpoints"] = ["a_first.safetensors", "dreamy.safetensors"]
-            await engine.keep_workflow(await engine.take_workflow(json.dumps(painted()).encode(), Taking("bottle")))
-            await engine.submit(Task("one", "text_to_image", "bottle", {"seed": 1}), STORED)
-            other = Task("two", "text_to_image", "bottle:a_first.safetensors", {"seed": 1})
-            await engine.submit(other, STORED)
+            found = await engine.take_workflow(json.dumps(painted()).encode(), Taking("bottle"))
+            await engine.submit(*handed("one", found, seed=1))
+            await engine.submit(*handed("two", found, "bottle:a_first.safetensors", seed=1))
             assert [one["prompt"]["4"]["inputs"]["ckpt_name"] for one in server.prompts] == [
                 "dreamy.safetensors", "a_first.safetensors"]
-        async with FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+        async with FakeComfy() as server, adapter(server) as engine:
             server.models["checkpoints"] = ["a_first.safetensors"]
-            offer = next(one for one in await engine.offers() if one.model == "bottle")
+            task, stored = handed("three", found, seed=1)
+            assert task.workflow is not None
+            offer = next(one for one in await engine.workflow_offers(task.workflow, stored) if one.model == "bottle")
             assert list(offer.missing) == ["checkpoints/dreamy.safetensors"]
             with pytest.raises(EngineError) as caught:
-                await engine.submit(Task("three", "text_to_image", "bottle", {"seed": 1}), STORED)
+                await engine.submit(task, stored)
             assert caught.value.fault.code == "DEPENDENCY_MISSING"
 
     asyncio.run(scenario())
@@ -400,7 +469,7 @@ def test_from_the_file_to_the_picture_with_a_characters_words_and_lora(tmp_path:
                                            project="demo", **more)
 
             assert (await take(painted(), dry_run=True)).changed
-            assert not (tmp_path / "flows").exists()
+            assert not [one async for batch in works.studio.blobs.everything() for one in batch]
             first = await take(painted())
             assert first.workflow.id == "my_bottle_v2"
             assert first.changed
@@ -428,5 +497,6 @@ def test_from_the_file_to_the_picture_with_a_characters_words_and_lora(tmp_path:
                 "preset_id": "my_bottle_v2", "inputs": {"image_scale_width": 32}}), ASKER)
             assert (await works.closed(job.job_id)).outcome == "completed"
             assert server.prompts[-1]["prompt"]["3"]["inputs"]["width"] == 32
+        assert not (tmp_path / "flows").exists()
 
     asyncio.run(scenario())

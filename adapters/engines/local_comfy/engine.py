@@ -17,9 +17,10 @@ from adapters.engines.local_comfy.building import Graph, build, filled
 from adapters.engines.local_comfy.catalogue import LISTS, Catalogue, lacking
 from adapters.engines.local_comfy.choosing import Chosen, choose, offered
 from adapters.engines.local_comfy.client import ADDRESS, START_HINT, Client, Gone, Rejected, quoted
+from adapters.engines.local_comfy.documents import Documents
 from adapters.engines.local_comfy.events import Listener
 from adapters.engines.local_comfy.outcomes import MEDIA, odd, outcome, refusal
-from adapters.engines.local_comfy.taking import kept, taken
+from adapters.engines.local_comfy.taking import taken
 from adapters.engines.local_comfy.workflows import Workflow, WorkflowFolder, built_in, titles
 from domain.ports.engines import (
     Accepted,
@@ -64,7 +65,7 @@ OURS: Final = "comfyvn"
 
 
 class LocalComfy:
-    """One ComfyUI server. ``patience_seconds`` bounds each request; ``own`` holds workflows that users bring."""
+    """One ComfyUI server. ``patience_seconds`` bounds each request; ``own`` holds workflows that users wrote there."""
 
     def __init__(self, address: str = ADDRESS, *, own: WorkflowFolder | None = None, slots: int = 1,
                  patience_seconds: float = 30.0, key: str | None = None) -> None:
@@ -74,6 +75,7 @@ class LocalComfy:
         self._listener = Listener(self._client.address, self._client_id, self._client.login)
         self._cancelled: dict[str, None] = {}
         self._own = own
+        self._documents = Documents()
         self._health_patience = min(5.0, patience_seconds)
         self._traits = Traits("local_comfy", "ComfyUI", "local", paid=False, finds_attempts=True, slots=slots,
                               poll_seconds=0.25)
@@ -136,16 +138,15 @@ class LocalComfy:
         """What is in somebody's graph, compared with what is installed here."""
         return await taken(content, taking, self._catalogue)
 
-    async def keep_workflow(self, workflow: TakenWorkflow, *, replace: bool = False) -> bool:
-        """Keeps it among users' own workflows."""
-        if self._own is None:
-            raise EngineError(fault("CONTRACT_MISMATCH", "There is no folder for workflows here."))
-        return await kept(workflow, self._own, replace=replace)
+    async def workflow_offers(self, workflow: Material, reading: Reading) -> Sequence[Offer]:
+        """What a stored workflow can do here now."""
+        flow = await self._documents.read(workflow, reading)
+        return offered([flow], await self._described([flow]), await self._catalogue.files("loras"))
 
     async def submit(self, task: Task, reading: Reading) -> Accepted:
         if (found := await self._refusing(self._find(task.attempt))) is not None:
             return found
-        chosen, values = await self._refusing(self._chosen(task))
+        chosen, values = await self._refusing(self._chosen(task, reading))
         graph = build(chosen.flow, values, dict.fromkeys(task.inputs, "pending"), f"{FOLDER}/{task.attempt}")
         await self._refusing(self._check(chosen.flow, graph))
         files: dict[str, str] = {}
@@ -155,7 +156,8 @@ class LocalComfy:
             files[name] = await self._refusing(self._upload(materials[0], reading))
         graph = build(chosen.flow, values, files, f"{FOLDER}/{task.attempt}")
         return await self._send(task.attempt, graph, {
-            "workflow": chosen.flow.id, "model": chosen.model, "nodes": dict(titles(graph)), "facts": _facts(values),
+            "workflow": chosen.flow.id, "model": chosen.model, "nodes": dict(titles(graph)),
+            "facts": _facts(values, task.workflow),
         })
 
     async def find(self, attempt: str) -> Accepted | None:
@@ -236,8 +238,12 @@ class LocalComfy:
             [node.class_type for flow in flows for node in flow.graph.values()]
         )
 
-    async def _chosen(self, task: Task) -> tuple[Chosen, dict[str, Json]]:
-        suited = [flow for flow in (await self.workflows())[0] if flow.operation == task.operation]
+    async def _chosen(self, task: Task, reading: Reading) -> tuple[Chosen, dict[str, Json]]:
+        if task.workflow is not None:  # that one and no other, whatever is called the same here
+            flows: Sequence[Workflow] = [await self._documents.read(task.workflow, reading)]
+        else:
+            flows, _ = await self.workflows()
+        suited = [flow for flow in flows if flow.operation == task.operation]
         chosen = choose(suited, task, await self._described(suited))
         return chosen, filled(chosen.flow, task.parameters, chosen.model)
 
@@ -362,9 +368,11 @@ def _titles(accepted: Accepted) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in nodes.items()} if isinstance(nodes, dict) else {}
 
 
-def _facts(values: Mapping[str, Json]) -> dict[str, Json]:
+def _facts(values: Mapping[str, Json], workflow: Material | None) -> dict[str, Json]:
     """What provenance wants of the values: seed, models, LoRAs with their characters; never the prompt."""
     facts: dict[str, Json] = {}
+    if workflow is not None:
+        facts["workflow_digest"] = workflow.digest.removeprefix("sha256:")
     if (seed := values.get("seed")) is not None:
         facts["seed"] = seed
     loras = values.get("loras")

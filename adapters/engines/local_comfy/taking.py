@@ -1,4 +1,4 @@
-"""Workflows of users at one ComfyUI: read with what it knows of its nodes, kept in the folder that it reads."""
+"""Workflows of users at one ComfyUI: read with what it knows of its nodes, and written down as what is stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import orjson
 from adapters.engines.local_comfy.catalogue import Catalogue, missing_for
 from adapters.engines.local_comfy.editor import INSTEAD, Known, classes_of, graph_of, saved_by_editor
 from adapters.engines.local_comfy.importing import Imported, document_of, imported, plain_graph
-from adapters.engines.local_comfy.workflows import NotAWorkflow, Workflow, WorkflowFolder, WorkflowParameter, built_in
+from adapters.engines.local_comfy.workflows import (
+    DOCUMENT_BYTES,
+    NotAWorkflow,
+    Workflow,
+    WorkflowParameter,
+    built_in,
+)
 from domain.ports.engines import EngineError
 from domain.ports.workflows import TakenFile, TakenParameter, TakenWorkflow, Taking
 from domain.studio.fault import fault
@@ -47,28 +53,19 @@ async def taken(content: bytes, taking: Taking, catalogue: Catalogue) -> TakenWo
     return _told(found, notes, missing)
 
 
-async def kept(workflow: TakenWorkflow, folder: WorkflowFolder, *, replace: bool) -> bool:
-    """Keeps it. Raises ``EngineError``."""
-    try:
-        return await asyncio.to_thread(folder.keep, workflow.id, workflow.document, replace=replace)
-    except FileExistsError:
-        raise EngineError(fault("CONTRACT_MISMATCH", f"There is another workflow {workflow.id} already: replace it, or "
-                                "choose another id.", reason="workflow_exists")) from None
-    except OSError as error:
-        full = error.errno == 28
-        raise EngineError(fault("DISK_FULL" if full else "PERMISSION_DENIED",
-                                f"The workflow cannot be kept: {error.strerror or type(error).__name__}.")) from None
-
-
 def _told(found: Imported, notes: list[str], missing: list[str]) -> TakenWorkflow:
     flow = found.workflow
+    # One way to write it: the same graph has the same digest wherever it is taken in.
+    document = orjson.dumps(flow.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+    if len(document) > DOCUMENT_BYTES:
+        raise EngineError(fault("CONTRACT_MISMATCH", f"It is larger than {DOCUMENT_BYTES} bytes.",
+                                reason="not_a_workflow"))
     return TakenWorkflow(
         id=flow.id, name=flow.name, operation=flow.operation, makes=found.makes,  # type: ignore[arg-type]
         parameters=[_parameter(flow, name, one) for name, one in flow.parameters.items() if one.type != "loras"],
         files=[TakenFile(name, one.media, one.description) for name, one in flow.inputs.items()],
-        document=orjson.dumps(flow.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-                              option=orjson.OPT_INDENT_2),
-        main=flow.main, loras=flow.chain is not None, likeness=found.likeness, notes=notes, missing=missing,
+        document=document, main=flow.main, loras=flow.chain is not None, likeness=found.likeness, notes=notes,
+        missing=missing,
     )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from secrets import token_hex
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import orjson
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from domain.bounded_json import BoundedJson, BoundedObject, Number, check_json
 from domain.ports.engines import Operation
+from domain.studio.job_values import WORKFLOW_BYTES
 from domain.values import Value
 
 NODES_LIMIT: Final = 500
@@ -28,7 +28,7 @@ NODES_LIMIT: Final = 500
 FILES_LIMIT: Final = 200
 """Most workflows of a folder."""
 
-DOCUMENT_BYTES: Final = 512 * 1024
+DOCUMENT_BYTES: Final = WORKFLOW_BYTES
 """Largest workflow document."""
 
 UNFIT_OUTPUTS: Final = frozenset({"SaveImageWebsocket", "PreviewImage", "PreviewAudio", "PreviewVideo"})
@@ -185,26 +185,6 @@ class WorkflowFolder:
             else:
                 flows[one.id] = one
         return list(flows.values()), problems
-
-    def keep(self, id_: str, content: bytes, *, replace: bool = False) -> bool:
-        """Writes a workflow; ``False``: it is there, word for word. Raises ``FileExistsError`` for another one of that
-        id unless ``replace``, else ``OSError``."""
-        there = [name for name, (_, one) in (self.read(), self._read)[1].items()
-                 if isinstance(one, Workflow) and one.id == id_]
-        place = self._place / (there[0] if there else f"{id_}.json")
-        if place.exists():
-            if place.read_bytes() == content:
-                return False
-            if not replace:
-                raise FileExistsError(place.name)
-        self._place.mkdir(parents=True, exist_ok=True)
-        beside = place.with_name(f".{place.name}.{token_hex(4)}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(place)
-        finally:
-            beside.unlink(missing_ok=True)
-        return True
 
     def _one(self, path: Path) -> tuple[tuple[int, int], Workflow | NotAWorkflow]:
         try:
