@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -218,20 +219,29 @@ def retry(
                 else:
                     steps = ", ".join(f"{one['operation']} on {one['engine']}" for one in plan["steps"])
                     out().print(f"It would be: {escape(steps)}; at most {plan['credits']:g} credits.")
+                    _tell_notes(plan["notes"])
                 return ExitCode.OK
             found = await again(studio, project, job_id, who, quality=quality, engine=engine, spend_limit=spend_limit)
+            notes = found.plan.notes if found.plan is not None else ()
             await opened.audited_everything()
             if follow_it:
                 await opened.counted_everything(["jobs"])
                 return await followed(opened, project, found.job_id, as_json=as_json)
         if as_json:
-            emit({"ok": True, "job_id": found.job_id, "retry_of": job_id, "position": found.receipt.position})
+            emit({"ok": True, "job_id": found.job_id, "retry_of": job_id, "position": found.receipt.position,
+                  "notes": list(notes)})
         else:
             out().print(f"Asked for as job [bold]{escape(found.job_id)}[/]. `comfyvn jobs follow {found.job_id}` "
                         "watches it.")
+            _tell_notes(notes)
         return ExitCode.OK
 
     run(work, as_json=as_json)
+
+
+def _tell_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        err().print(f"  [yellow]{escape(note)}[/]")
 
 
 @app.command()

@@ -58,6 +58,7 @@ def retry_doors(studio: Studio) -> list[Door]:
         place = f"/api/jobs/{found.job_id}"
         body = receipt_body(found.receipt) | {
             "job_id": found.job_id, "status": "queued", "retry_of": request.retry_of, "root": request.root,
+            "notes": list(found.plan.notes) if found.plan is not None else [],
             "links": {"self": f"{place}?project={project}", "events": f"{place}/events?project={project}",
                       "cancel": f"{place}/cancel?project={project}"},
         }
@@ -121,7 +122,8 @@ _PLACES: Final = [
 _RETRY: Final[schemas.Schema] = {
     "operationId": "RetryJob", "tags": ["commands"],
     "summary": "Do a job that is over again, as a new job with its lineage.",
-    "description": f"Needs the scope `{WRITE}`. It is planned anew on the engines as they are now.",
+    "description": f"Needs the scope `{WRITE}`. It is planned anew on the engines as they are now; "
+                   "workflows of users are those that the job was planned with (`notes` say so where it matters).",
     "parameters": [
         *_PLACES, schemas.parameter("worldline", "query", schemas.NAME | {"default": "main"}),
         schemas.parameter("dry_run", "query", {"type": "boolean", "default": False}, "Only show the plan."),

@@ -13,7 +13,9 @@ from engines.fake_comfy import FakeComfy
 from ports.engine_suite import picture
 
 from adapters.engines.local_comfy.workflows import WorkflowFolder
+from commands.studio.job_work import StopJob
 from services.access import Grant
+from services.studio import Asker
 
 JSON = {"Content-Type": "application/json"}
 
@@ -103,5 +105,32 @@ def test_without_comfyui_and_without_the_scope_nothing_is_taken() -> None:
             answer = await posted(at, plain(), Authorization="Bearer let-me-in")
             assert answer.status_code == 403, answer.text
             assert (await posted(at, plain())).status_code == 401
+
+    run(scenario)
+
+
+def test_a_retry_after_a_replacement_says_which_workflow_it_runs(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with door() as at, FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            at.studio.engines.add(engine)
+            assert (await posted(at, painted())).status_code == 201
+            asked = await at.client.post("/api/presets/bottle/run?project=demo", json={"inputs": {"prompt": "x"}})
+            assert asked.status_code == 202, asked.text
+            job = asked.json()["job_id"]
+            (step,) = asked.json()["plan"]["steps"]
+            await at.ask("CancelJob", {"job_id": job}, status=200)
+            await at.studio.ask(StopJob(job_id=job), Asker("worker"), project="demo")
+            again = await at.client.post(f"/api/jobs/{job}/retry?project=demo")
+            assert (again.status_code, again.json()["notes"]) == (202, []), again.text
+            changed = painted()
+            changed["3"]["inputs"]["steps"] = 33
+            assert (await posted(at, changed, "id=bottle&replace=true")).status_code == 201
+            foreseen = (await at.client.post(f"/api/jobs/{job}/retry?project=demo&dry_run=true")).json()["plan"]
+            assert foreseen["steps"][0]["workflow"] == step["workflow"]
+            assert "planned with" in foreseen["notes"][0]
+            again = await at.client.post(f"/api/jobs/{job}/retry?project=demo")
+            assert again.json()["notes"] == foreseen["notes"], again.text
+            asked = await at.client.post("/api/presets/bottle/run?project=demo", json={"inputs": {"prompt": "x"}})
+            assert asked.json()["plan"]["steps"][0]["workflow"] != step["workflow"]
 
     run(scenario)
