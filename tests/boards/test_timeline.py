@@ -87,7 +87,7 @@ def test_everything_is_told_newest_first_with_who_when_and_by_which_command(seen
     ({"category": "scene", "id": "intro", "worldline": "night"}, [5, 4]),
     ({"worldline": "-"}, [11, 10, 9, 8, 7, 6, 2]),
     ({"actor": "bob"}, [10, 3]),
-    ({"type": "CreditsGranted"}, [6]),
+    ({"type": "CreditsGranted"}, [7, 6]),
     ({"command_id": "c7"}, [7]),
     ({"since": 9}, [12, 11, 10]),
     ({"as_of": 2}, [2, 1]),
