@@ -2,7 +2,13 @@
 
 import os
 
+from hypothesis import settings
+
 pytest_plugins = ["fixtures_nats", "fixtures_postgres", "fixtures_studio"]
 
 # Hundreds of processes of ours are started by the tests: each compiles all of it anew where bytecode may not be kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# An example that takes long says something about the machine, not about the code.
+settings.register_profile("comfyvn", deadline=None)
+settings.load_profile("comfyvn")

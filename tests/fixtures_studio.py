@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 60.0
 """Longest wait for something that is bound to happen; a machine that is busy must not fail a test."""
 
+PATIENT = ("COMFYVN_WAIT_SECONDS", "45")
+"""A reader that names a position waits for it, however busy the machine that runs the tests."""
+
 StudioFactory = Callable[..., "AbstractAsyncContextManager[Opened]"]
 
 
@@ -35,6 +38,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "configuration"))
     for name in [name for name in os.environ if name.upper().startswith("COMFYVN_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv(*PATIENT)
 
 
 @pytest.fixture
@@ -87,8 +91,7 @@ class RunningServer:
     def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         self.data = data
         self.options = options
-        # A reader that names a position waits for it, however busy the machine that runs the tests.
-        self.environment = {**os.environ, "COMFYVN_WAIT_SECONDS": "45", **(environment or {})}
+        self.environment = {**os.environ, **dict([PATIENT]), **(environment or {})}
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
         self.errors: list[str] = []

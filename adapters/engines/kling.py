@@ -235,7 +235,9 @@ class Kling:
                 await asyncio.sleep(max(0.0, left if began else 0.0))
                 now = int(time.time() * 1000)
                 query = urlencode({"start_time": now - WINDOW_SECONDS * 1000, "end_time": now})
-                self._costs = (time.monotonic(), whose, await self._ask("GET", f"/account/costs?{query}"))
+                answered = await self._ask("GET", f"/account/costs?{query}")
+                # From its end: the pause counts where they are asked, and a request may be long on its way.
+                self._costs = (time.monotonic(), whose, answered)
             answer = self._costs[2]
         packs = found_object(self._data(answer)).get("resource_pack_subscribe_infos")
         if not isinstance(packs, list):

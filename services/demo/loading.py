@@ -81,7 +81,7 @@ class DemoAccount:
 
     @property
     def recorded(self) -> int:
-        """Events that this loading recorded: none when everything was there already."""
+        """Events that the steps of this loading asked for: none when everything was there already."""
         return sum(len(step.events) for step in self.steps if not step.repeated)
 
     @property

@@ -43,6 +43,7 @@ from services.studio import Asker, Studio
 
 GRANTED: Final = 1_000_000
 LEASE_SECONDS: Final = 1.0
+LOG_SECONDS: Final = 60.0
 ENGINES: Final = ("free", "found", "paid")
 
 
@@ -103,6 +104,18 @@ class Battered:
             await asyncio.to_thread(self.server.restart)
         if self.keep_working and (self.process is None or self.process.poll() is not None):
             await asyncio.to_thread(self.start_worker)
+
+    async def steady(self) -> None:
+        """Waits until everybody stands again: somebody may have died after the last event of the last job."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while True:
+            await self.mended()
+            try:
+                await self.studio.log.head()
+                return
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
 
     def start_worker(self) -> None:
         """A worker process on the server's folder, once it is ready."""
@@ -169,6 +182,7 @@ class Battered:
 
     async def check(self) -> None:
         """What has to be so once every job is over, whoever was killed when."""
+        await self.steady()
         jobs = {job_id: await self.state("job", job_id) for job_id in self.jobs}
         for job_id, job in jobs.items():
             assert isinstance(job, Closed), await self.story(job_id)

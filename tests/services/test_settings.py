@@ -22,6 +22,7 @@ def test_the_environment_wins_over_the_file_which_wins_over_the_defaults(
 ) -> None:
     written(tmp_path, 'port = 1\nwait_seconds = 7\nlog_level = "debug"')
     monkeypatch.setenv("COMFYVN_PORT", "2")
+    monkeypatch.delenv("COMFYVN_WAIT_SECONDS")
     settings = Settings.load(data=tmp_path, log_level="error")
     assert (settings.port, settings.wait_seconds, settings.log_level, settings.host) == (2, 7.0, "error", "127.0.0.1")
     origins = {name: settings.origins[name] for name in ("data", "log_level", "port", "wait_seconds", "host")}

@@ -108,7 +108,7 @@ def asked(data: Path, count: int) -> list[str]:
     async def scenario() -> list[str]:
         async with open_everything(Settings.load(data=data), projecting=False) as opened:
             plan = [a_step(engine="studio_local", model="placeholder", parameters={
-                "prompt": "a pier", "width": 1024, "height": 1024, "seed": 3,
+                "prompt": "a pier", "width": 256, "height": 256, "seed": 3,
             })]
             return [
                 (await requested(opened.studio, Asker("author"), a_request(name=f"n{n}"), plan, project="demo")).id
@@ -126,7 +126,7 @@ def stories(server: RunningServer, ids: list[str]) -> list[dict[str, Any]]:
 def test_serve_ends_in_order_with_jobs_in_hand(tmp_path: Path) -> None:
     server = RunningServer(tmp_path / "studio").start()
     worker = server.worker()
-    ids = asked(server.data, 12)
+    ids = asked(server.data, 5)
     wait_until(lambda: any(one["status"] == "completed" for one in stories(server, ids)), "the first job")
     began = time.monotonic()
     assert server.stop() == 0
@@ -136,7 +136,7 @@ def test_serve_ends_in_order_with_jobs_in_hand(tmp_path: Path) -> None:
     assert "Traceback" not in server.said()
     server.restart()
     try:
-        wait_until(lambda: all(one["status"] == "completed" for one in stories(server, ids)), "the others", 120)
+        wait_until(lambda: all(one["status"] == "completed" for one in stories(server, ids)), "the others", 300)
     finally:
         server.stop()
 
