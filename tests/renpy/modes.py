@@ -13,7 +13,7 @@ from domain.exchange.renpy.naming import named
 from domain.exchange.renpy.package import Package, package
 from domain.exchange.renpy.project import references
 from domain.story import play
-from tests.any_stories import any_story, povs_of
+from tests.any_stories import any_story
 from tests.renpy.engine import Engine
 from tests.renpy.proof import Route, Verdict, plays_of, prove
 from tests.renpy.stories import HEIGHT, WIDTH, art, write_files
@@ -79,22 +79,21 @@ class Ask:
 
 
 def views(content: Content) -> list[str]:
-    """Every point of view from which something of a story is seen otherwise, its own first."""
-    own = play.story(content).default_pov
-    playable = {key: value for key, value in content.items() if key != "default_pov"}
-    scenes = {id_: {key: one for key, one in scene.items() if key != "default_pov"}
-              for id_, scene in content["scenes"].items()}
-    shown = [one for one in povs_of({**playable, "scenes": scenes}) if one != "narrator"]
-    narrator = ["narrator"] if _shown_to(content, "narrator") else []
-    return list(dict.fromkeys([own, *shown, *narrator]))
+    """Every point of view to which something of a story is shown that is not shown to everybody, its own first."""
+    found = dict.fromkeys([play.story(content).default_pov])
+    for entry in content["entries"]:
+        for one in entry.get("alternatives", (entry,)):
+            found.update(dict.fromkeys(_both(entry.get("visible_to"), one.get("visible_to"))))
+    for scene in content["scenes"].values():
+        for node in scene["nodes"]:
+            for choice in node.get("choices", ()):
+                found.update(dict.fromkeys(choice.get("visible_to", ())))
+    return list(found)
 
 
-def _shown_to(content: Content, pov: str) -> bool:
-    entries = [one for entry in content["entries"] for one in (entry, *entry.get("alternatives", ()))]
-    choices = [
-        choice for scene in content["scenes"].values() for node in scene["nodes"] for choice in node.get("choices", ())
-    ]
-    return any(pov in one.get("visible_to", ()) for one in (*entries, *choices))
+def _both(group: Sequence[str] | None, one: Sequence[str] | None) -> Sequence[str]:
+    """Who sees an alternative of a group: who sees both, and nothing says that everybody does."""
+    return [view for view in group if view in one] if group and one else group or one or ()
 
 
 def ask_of(seed: int) -> Ask:
@@ -127,7 +126,7 @@ def written(asked: Ask, folder: Path) -> dict[str, tuple[Path, list[Route]]]:
 
 def prove_modes(engine: Engine, seed: int, *, paths: int, keep: Path | None = None) -> Iterator[Verdict]:
     """Every game of one way of asking."""
-    again = f"make test-renpy ONLY=modes SEED={seed} STORIES=1"
+    again = f"python -m tests.renpy --only modes --seed {seed} --stories 1"
     for name, (folder, routes) in written(ask_of(seed), engine.scratch / "asked").items():
         plays = plays_of(routes, (seed,), most=paths)
         yield prove(engine, f"asked {seed}{name}", folder, plays, keep=keep, again=again)

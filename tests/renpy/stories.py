@@ -59,9 +59,14 @@ def write_game(content: Mapping[str, Any], folder: Path, povs: Sequence[str] = (
     return [Route(content, route.id, ({"pov": route.id},)) for route in made.tales[0].routes]
 
 
-def write_files(texts: Mapping[str, bytes], blobs: Mapping[str, Asset], folder: Path) -> None:
-    """Writes the files of a game, or of a whole package, with the bytes of the assets that exist."""
-    for path, data in {**texts, **{path: art()[asset.uid][1] for path, asset in blobs.items()}}.items():
+Held = Mapping[str, tuple[Asset, bytes]]
+"""Assets that exist with their bytes, by id."""
+
+
+def write_files(texts: Mapping[str, bytes], blobs: Mapping[str, Asset], folder: Path, held: Held | None = None) -> None:
+    """Writes the files of a game, or of a whole package, with the bytes of the assets that exist (none: ``art``)."""
+    held = art() if held is None else held
+    for path, data in {**texts, **{path: held[asset.uid][1] for path, asset in blobs.items()}}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
 
