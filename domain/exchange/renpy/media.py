@@ -73,9 +73,11 @@ def _paths(
               and assets[one].media_type in endings}
     by_uid = {asset.uid: asset for asset in usable.values()}
     stems: dict[str, str] = {}
+    taken: set[str] = set()
     for asset in sorted(by_uid.values(), key=lambda one: one.uid):
         stem = _stem(asset.name) or asset.uid
-        stems[asset.uid] = stem if stem not in stems.values() else f"{stem} {asset.uid}"
+        stems[asset.uid] = stem if stem not in taken else f"{stem} {asset.uid}"
+        taken.add(stems[asset.uid])
     files = named((stems[uid] for uid in sorted(stems)), lower=True, else_="file")
     return {
         one: f"{folder}/{files[stems[asset.uid]]}.{endings[asset.media_type]}" for one, asset in usable.items()
