@@ -1,5 +1,4 @@
-"""Stories at the edges: every hostile text in every place, ids that want to be one label or a word of the engine, and
-ten thousand nodes."""
+"""Stories at the edges: every hostile text in every place, ids that are words of the engine, and ten thousand nodes."""
 
 from __future__ import annotations
 
