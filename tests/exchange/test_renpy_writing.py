@@ -165,6 +165,14 @@ def test_what_is_missing_has_a_stand_in_and_is_listed() -> None:
     assert [one["path"] for one in made.manifest["assets"]["backgrounds"]] == ["game/images/gate_at_dusk.png"]
 
 
+def test_what_is_missing_as_a_picture_and_as_a_sound_is_listed_as_both() -> None:
+    cue = [{"kind": "background", "asset": "bell"}, {"kind": "sound", "asset": "bell"}]
+    missing = packed(told([{"id": "a", "directives": cue, "end": True}])).manifest["missing_assets"]
+    assert {kind: [one["used_as"] for one in some] for kind, some in missing.items()} == {
+        "images": [["bg bell"]], "audio": [["bell"]],
+    }
+
+
 def test_two_assets_of_one_name_stay_apart() -> None:
     other = Asset("bb" * 8, "cd" * 32, 10, "image/png", "Gate at dusk.png", "image")
     cue = [{"kind": "background", "asset": "one"}, {"kind": "background", "asset": "two"}]

@@ -25,7 +25,8 @@ from tests.renpy.stories import HEIGHT, WIDTH, art, write_files
 
 _STAND_IN: Final = re.compile(r"^image (.+?) = vn_stand_in\(.*\)$", re.MULTILINE)
 _SILENCE: Final = re.compile(r'^define audio\.(\w+) = "<silence 1\.0>".*$', re.MULTILINE)
-_UNLOADABLE: Final = re.compile(r"uses file '([^']*)', which is not loadable")
+_DEFINED: Final = re.compile(r'^define audio\.(\w+) = "(audio/.*)"$', re.MULTILINE)
+_UNLOADABLE: Final = re.compile(r"'([^']*)'(?:, which)? is not loadable")
 
 
 def written(seed: int, folder: Path) -> list[Route]:
@@ -54,18 +55,32 @@ def prove_absent(engine: Engine, seed: int, *, paths: int, keep: Path | None = N
 
 
 def _without_stand_ins(engine: Engine, game: Path, plays: Plays) -> Iterator[str]:
-    """Where a stand-in was, a file that is not there: lint must name what the manifest lists, each and no other."""
+    yield from listed_by_lint(engine, game)
+    yield from judged(engine, engine.scratch / "game", plays, sound=True)[2]
+
+
+def listed_by_lint(engine: Engine, game: Path) -> list[str]:
+    """Where a stand-in was, a file that is not there: lint must name what the manifest lists, each and no other. Leaves
+    that game in the engine's folder."""
     copy = _copied(engine, game)
     images, audio = copy / "game/images.rpy", copy / "game/audio.rpy"
     images.write_text(_STAND_IN.sub(r'image \1 = "lost/\1.png"', images.read_text()))
-    audio.write_text(_SILENCE.sub(r'define audio.\1 = "lost/audio \1.ogg"', audio.read_text()))
-    listed = {
-        name for group in json.loads((game / "export_manifest.json").read_text())["missing_assets"].values()
-        for one in group for name in one["used_as"]
+    audio.write_text(_SILENCE.sub(r'define audio.\1 = "lost/\1.ogg"', audio.read_text()))
+    missing = json.loads((game / "export_manifest.json").read_text())["missing_assets"]
+    # An overlay without a picture is a tint, and a tint needs no file.
+    pictures = {
+        f"lost/{name}.png" for one in missing["images"] for name in one["used_as"] if not name.startswith("o_")
     }
-    yield from _named(engine, copy, {f"lost/{name}.png" for name in listed if not name.startswith(("o_", "sound"))},
-                      "what the manifest lists as missing", pictures=True)
-    yield from judged(engine, copy, plays, sound=True)[2]
+    sounds = {name for one in missing["audio"] for name in one["used_as"]} & _played(copy)
+    wanted = pictures | {f"lost/{name}.ogg" for name in sounds}
+    return list(_named(engine, copy, wanted, "what the manifest lists as missing"))
+
+
+def _played(game: Path) -> set[str]:
+    """The sounds that some statement plays; a cue that stops a sound or changes its loudness may name one too."""
+    lines = [line.strip() for path in (game / "game").rglob("*.rpy") for line in path.read_text().splitlines()]
+    playing = "\n".join(line for line in lines if line.startswith(("play ", "queue ")))
+    return set(re.findall(r"\baudio\.(\w+)", playing))
 
 
 def _without_files(engine: Engine, game: Path, plays: Plays) -> Iterator[str]:
@@ -78,15 +93,15 @@ def _without_files(engine: Engine, game: Path, plays: Plays) -> Iterator[str]:
         else:
             path.unlink()
     gone = {path.relative_to(copy / "game").as_posix() for path in files if not path.exists()}
-    yield from _named(engine, copy, gone, "the files that are gone", pictures=False)
+    defined = _DEFINED.findall((copy / "game/audio.rpy").read_text())
+    gone -= {path for _, path in defined} - {path for name, path in defined if name in _played(copy)}
+    yield from _named(engine, copy, gone, "the files that are gone")
     yield from judged(engine, copy, plays, sound=True)[2]
 
 
-def _named(engine: Engine, copy: Path, wanted: set[str], what: str, *, pictures: bool) -> Iterator[str]:
+def _named(engine: Engine, copy: Path, wanted: set[str], what: str) -> Iterator[str]:
     lint = engine.run(copy, "lint", "--error-code")
     named = set(_UNLOADABLE.findall(lint.output))
-    if pictures:
-        named = {one for one in named if one.endswith(".png")}
     if named != wanted:
         yield (f"lint does not name {what}: only there {sorted(wanted - named)[:5]}, only in lint "
                f"{sorted(named - wanted)[:5]}\n{indented(lint.output)}")

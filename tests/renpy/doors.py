@@ -34,18 +34,21 @@ from tests.renpy.proof import Plays, Route, Verdict, plays_of, prove
 
 WHO = Asker("proof")
 
+FOLDER, ARCHIVE, HTTP = "console, folder", "console, archive", "http"
+
 Tree = Mapping[str, str]
 """The digest of every file of a folder, by path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One order, as it is told to the library, on the console and over HTTP."""
+    """One order, as it is told to the library, on the console and over HTTP; and what the console makes of it."""
 
     project: str
     order: Order
     arguments: tuple[str, ...]
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any]
+    console: tuple[str, ...] = (ARCHIVE,)
 
 
 WANTED: Mapping[str, Wanted] = {
@@ -58,8 +61,10 @@ WANTED: Mapping[str, Wanted] = {
          "Two [x] {b} 100%"),
         {"worlds": ["main", LINE], "world_mode": "multi", "pov_mode": "master", "title": "Two [x] {b} 100%"},
     ),
-    "hostile": Wanted("hostile", Order(pov_mode="forks", version="0.0-[x]"),
-                      ("--pov-mode", "forks", "--version", "0.0-[x]"), {"pov_mode": "forks", "version": "0.0-[x]"}),
+    "hostile": Wanted(
+        "hostile", Order(pov_mode="forks", version="0.0-[x]"), ("--pov-mode", "forks", "--version", "0.0-[x]"),
+        {"pov_mode": "forks", "version": "0.0-[x]"}, (FOLDER, ARCHIVE),
+    ),
 }
 
 
@@ -84,15 +89,13 @@ def tree(folder: Path) -> Tree:
 def leave_by_every_door(folder: Path) -> Left:
     """Makes a studio with the sample project and a hostile one, and exports each order by every door."""
     left = asyncio.run(_library(folder))
+    makes = {FOLDER: _console, ARCHIVE: _console_archive}
     for name, wanted in WANTED.items():
-        left.doors[name] = {
-            "console, folder": _console(folder, name, wanted, left.position),
-            "console, archive": _console_archive(folder, name, wanted, left.position),
-        }
+        left.doors[name] = {door: makes[door](folder, name, wanted, left.position) for door in wanted.console}
     server = RunningServer(folder / "studio").start()
     try:
         for name, wanted in WANTED.items():
-            left.doors[name]["http"] = _http(server, folder, name, wanted, left.position)
+            left.doors[name][HTTP] = _http(server, folder, name, wanted, left.position)
     finally:
         server.stop()
     return left
@@ -176,9 +179,9 @@ def _unpacked(data: bytes, folder: Path) -> Path:
 
 
 PLAYED: Mapping[str, str] = {
-    "points-of-view": "console, archive", "worldlines": "http", "hostile": "console, folder",
+    "points-of-view": ARCHIVE, "worldlines": HTTP, "hostile": FOLDER,
 }
-"""The door by which each order left that is played: every order and every door once."""
+"""The door of each order whose game is played: every order and every door once."""
 
 
 def plays_by_door(left: Left, name: str) -> Plays:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.renpy.doors import PLAYED, WANTED, Left, leave_by_every_door, played_by_door, plays_by_door, tree
+from tests.renpy.doors import HTTP, PLAYED, WANTED, Left, leave_by_every_door, played_by_door, plays_by_door, tree
 from tests.renpy.engine import Engine, installed
 
 
@@ -15,8 +15,9 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     return leave_by_every_door(tmp_path_factory.mktemp("doors"))
 
 
-@pytest.mark.parametrize("door", ["console, folder", "console, archive", "http"])
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize(("name", "door"), [
+    (name, door) for name, wanted in WANTED.items() for door in (*wanted.console, HTTP)
+])
 def test_every_door_gives_the_same_bytes(left: Left, name: str, door: str) -> None:
     written = tree(left.library[name])
     assert "game/script.rpy" in written

@@ -14,10 +14,10 @@ from domain.exchange.renpy.spelling import comment, literal
 
 @dataclass(slots=True)
 class Media:
-    """Files of a game that are bytes: path in the game's folder -> asset; and what is missing, by reference."""
+    """Files of a game that are bytes: path in its folder -> asset; and what is missing, by reference and kind."""
 
     files: dict[str, Asset] = field(default_factory=dict)
-    missing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     used_as: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ def _stem(name: str) -> str:
 def _note(media: Media, kind: str, reference: str, name: str, assets: Mapping[str, Asset]) -> None:
     known = assets.get(reference)
     reason = "unknown" if known is None else known.trouble or "unsupported"
-    one = media.missing.setdefault(reference, {
+    one = media.missing.setdefault((reference, kind), {
         "kind": kind, "reference": reference, "reason": reason, "used_as": [],
         **({"media_type": known.media_type} if known else {}),
     })
