@@ -89,13 +89,14 @@ async def gathered(studio: Studio, project: str, order: Order) -> Gathered:
 
 
 def _wishes(project: str, order: Order, tales: Sequence[Tale], told_at: str, ratings: Mapping[str, str]) -> Wishes:
-    known = povs_of(tales[0])
-    unknown = [pov for pov in order.povs if pov not in known and pov not in tales[0].characters]
+    known = list(dict.fromkeys(pov for tale in tales for pov in povs_of(tale)))
+    people = {id_ for tale in tales for id_ in tale.characters}
+    unknown = [pov for pov in order.povs if pov not in known and pov not in people]
     if unknown:
         raise Invalid(
             f"The story knows no point of view {unknown[0]!r}.", error="unknown_pov",
             remediation=[Remedy("Choose one that the story names, or make a character of it.", "choose_pov")],
-            detail={"povs": unknown[:20], "known": list(known[:50])},
+            detail={"povs": unknown[:20], "known": known[:50]},
         )
     mode: PovMode = order.pov_mode or ("master" if len(order.povs) > 1 else "single")
     title = order.title or str(tales[0].story.content.get("title") or "") or project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from typing import Any
 
@@ -164,6 +165,14 @@ def test_what_is_missing_has_a_stand_in_and_is_listed() -> None:
     assert [one["path"] for one in made.manifest["assets"]["backgrounds"]] == ["game/images/gate_at_dusk.png"]
 
 
+def test_what_is_missing_as_a_picture_and_as_a_sound_is_listed_as_both() -> None:
+    cue = [{"kind": "background", "asset": "bell"}, {"kind": "sound", "asset": "bell"}]
+    missing = packed(told([{"id": "a", "directives": cue, "end": True}])).manifest["missing_assets"]
+    assert {kind: [one["used_as"] for one in some] for kind, some in missing.items()} == {
+        "images": [["bg bell"]], "audio": [["bell"]],
+    }
+
+
 def test_two_assets_of_one_name_stay_apart() -> None:
     other = Asset("bb" * 8, "cd" * 32, 10, "image/png", "Gate at dusk.png", "image")
     cue = [{"kind": "background", "asset": "one"}, {"kind": "background", "asset": "two"}]
@@ -189,6 +198,65 @@ def test_two_worldlines_are_one_game_without_clashes() -> None:
     made = package(tales, {}, (), Wishes("demo", world_mode="multi", pov_mode="master", povs=("narrator", "mira")))
     whole({path: text.decode() for path, text in made.texts.items()})
     assert [one["id"] for one in made.manifest["worlds"]["worlds"]] == ["main", "other"]
+
+
+def two_worldlines(one: dict[str, Any], other: dict[str, Any], **wishes: Any) -> Package:
+    tales = [Tale("main", "Main", story(one), "main__"), Tale("other", "Other", story(other), "other__")]
+    return package(tales, {}, (), Wishes("demo", world_mode="multi", **wishes))
+
+
+def test_who_is_called_otherwise_on_another_worldline_is_called_so_there() -> None:
+    nodes = [{"id": "a", "speaker": "ann", "text": "Here."}, {"id": "b", "speaker": "ben", "text": "There."}]
+    ben = {"name": "Ben", "color": "#00ff00"}
+    made = two_worldlines(told(nodes, characters={"ann": {"name": "Ann"}, "ben": ben}),
+                          told(nodes, characters={"ann": {"name": "Anna"}, "ben": ben}))
+    people = made.texts["game/characters.rpy"].decode()
+    assert 'define c_ann = Character("Ann")' in people
+    assert 'define other__c_ann = Character("Anna")' in people
+    assert people.count('Character("Ben", who_color="#00ff00")') == 1
+    assert 'other__c_ann "Here."' in made.texts["game/worlds/other/scenes/intro.rpy"].decode()
+    worlds = json.loads(made.texts["label_manifest.json"])["worlds"]
+    assert [one["speakers"]["ann"]["name"] for one in worlds] == ["Ann", "Anna"]
+
+
+def test_who_looks_otherwise_on_another_worldline_looks_so_there() -> None:
+    nodes = [{"id": "a", "end": True, "directives": [
+        {"kind": "portrait", "character": "ann"}, {"kind": "tween", "target": "ann", "effect": "pulse"},
+    ]}]
+    one = told(nodes, characters={"ann": {"name": "Ann", "portrait": "gate"}})
+    other = told(nodes, characters={"ann": {"name": "Ann", "portrait": "road"}})
+    tales = [Tale("main", "Main", story(one), "main__"), Tale("other", "Other", story(other), "other__")]
+    assert set(references(tales)) == {"gate", "road"}
+    road = Asset("bb" * 8, "cd" * 32, 10, "image/png", "Road.png", "image")
+    made = package(tales, {"gate": PICTURE, "road": road}, (), Wishes("demo", world_mode="multi"))
+    whole({path: text.decode() for path, text in made.texts.items()})
+    assert "show c_ann\n" in made.texts["game/worlds/main/scenes/intro.rpy"].decode()
+    there = made.texts["game/worlds/other/scenes/intro.rpy"].decode()
+    assert "show c_ann_other\n" in there
+    assert "show c_ann_other:" in there
+    images = made.texts["game/images.rpy"].decode()
+    assert 'image c_ann_other = vn_figure("images/road.png")' in images
+    assert "who_color" not in made.texts["game/characters.rpy"].decode()
+
+
+def test_each_worldline_is_played_from_its_own_points_of_view() -> None:
+    def seen_by(pov: str) -> dict[str, Any]:
+        return told([{"id": "a", "choices": [{"target": "a", "label": "Go", "visible_to": [pov]},
+                                             {"target": "a", "label": "Stay"}]}], default_pov=pov)
+
+    plain = two_worldlines(seen_by("mara"), seen_by("ivo"))
+    assert {one["world"]: one["id"] for one in plain.manifest["pov"]["routes"]} == {"main": "mara", "other": "ivo"}
+    assert "jump other__route_ivo" in plain.texts["game/script.rpy"].decode()
+    both = two_worldlines(seen_by("mara"), seen_by("ivo"), pov_mode="forks")
+    assert [one["id"] for one in both.manifest["pov"]["forks"]] == ["mara", "ivo"]
+    asked = two_worldlines(seen_by("mara"), seen_by("ivo"), pov_mode="master", povs=("ivo", "mara"))
+    assert [one["id"] for one in asked.manifest["pov"]["routes"]] == ["ivo", "mara"] * 2
+
+
+def test_a_name_alone_can_read_from_right_to_left() -> None:
+    nodes = [{"id": "a", "speaker": "noa", "text": "Here."}]
+    assert "config.rtl" not in texts_of(told(nodes))["game/options.rpy"]
+    assert "config.rtl = True" in texts_of(told(nodes, characters={"noa": {"name": "נועה"}}))["game/options.rpy"]
 
 
 def test_a_game_names_no_machine_and_no_clock() -> None:

@@ -1,6 +1,6 @@
 """`make test-renpy`: exported games play in the real Ren'Py exactly as their stories play in the studio.
 
-    python -m tests.renpy [--seed N] [--stories N] [--paths N] [--only stories|demo] [--keep FOLDER]
+    python -m tests.renpy [--seed N] [--stories N] [--paths N] [--only stories|demo|modes|absent|extremes|doors]
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tests.renpy.absent import prove_absent
 from tests.renpy.demo import export_demo, prove_game
+from tests.renpy.doors import prove_doors
 from tests.renpy.engine import Engine, EngineMissing, install
+from tests.renpy.extremes import EXTREMES, prove_extreme
+from tests.renpy.modes import prove_asked
 from tests.renpy.proof import Verdict
 from tests.renpy.stories import prove_story
 
@@ -29,6 +33,13 @@ KEEP = Path("build/renpy")
 """Where games that differ are left, to be looked at."""
 
 Proof = Callable[[Engine], Verdict]
+
+MODES, ABSENT = 45, 10
+"""Most stories that are asked for otherwise, and that are played without their files: each is several games."""
+
+GROUPS = {"story": "random stories", "asked": "other points of view, worldlines", "absent": "files that are missing",
+          "extreme": "at the edges", "door": "by console and HTTP"}
+"""Rows of the table by the first word of a game's name; what begins otherwise is the sample project."""
 
 
 def main() -> int:
@@ -40,14 +51,13 @@ def main() -> int:
     except EngineMissing as missing:
         console.print(f"[bold red]The proof did not run.[/] {missing}", highlight=False)
         return 2
-    seeds = range(options.seed, options.seed + options.stories)
-    proofs: dict[str, Proof] = {}
-    if options.only != "demo":
-        proofs |= {f"story {seed}": _story(seed, options.paths, options.keep) for seed in seeds}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="comfyvn-renpy-") as scratch:
-        if options.only != "stories":
+        proofs = _random(options)
+        if options.only in (None, "demo"):
             proofs |= _demo(Path(scratch) / "demo", options.paths * 4, options.keep)
+        if options.only == "doors" or (options.only is None and options.stories > 1):
+            proofs |= {"door": partial(prove_doors, folder=Path(scratch) / "doors", keep=options.keep)}
         console.print(f"{command}: {len(proofs)} games, {options.workers} at a time.", highlight=False)
         verdicts = _proved(proofs, command, Path(scratch), options.workers, console)
     _summary(console, verdicts, time.monotonic() - began, options.keep)
@@ -59,14 +69,30 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the first story's seed (default 1)")
     parser.add_argument("--stories", type=int, default=200, help="how many random stories (default 200)")
     parser.add_argument("--paths", type=int, default=16, help="most paths of a story per point of view and seed")
-    parser.add_argument("--only", choices=("stories", "demo"), help="these alone")
+    kinds = ("stories", "demo", "modes", "absent", "extremes", "doors")
+    parser.add_argument("--only", choices=kinds, help="these alone")
     parser.add_argument("--keep", type=Path, default=KEEP, help=f"where differing games are left (default {KEEP})")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="engines at a time")
     return parser.parse_args()
 
 
-def _story(seed: int, paths: int, keep: Path) -> Proof:
-    return partial(prove_story, seed=seed, paths=paths, keep=keep)
+def _random(options: argparse.Namespace) -> dict[str, Proof]:
+    """Every proof of a story that is made from a seed. Of one story alone nothing but itself is played."""
+    seeds = range(options.seed, options.seed + options.stories)
+    some = options.only is None and options.stories > 1
+    proofs: dict[str, Proof] = {}
+    if options.only in (None, "stories"):
+        proofs |= {f"story {seed}": partial(prove_story, seed=seed, paths=options.paths, keep=options.keep)
+                   for seed in seeds}
+    if some or options.only == "modes":
+        proofs |= {f"asked {seed}": partial(prove_asked, seed=seed, paths=6, keep=options.keep)
+                   for seed in seeds[:MODES]}
+    if some or options.only == "absent":
+        proofs |= {f"absent {seed}": partial(prove_absent, seed=seed, paths=3, keep=options.keep)
+                   for seed in seeds[:ABSENT]}
+    if some or options.only == "extremes":
+        proofs |= {f"extreme {name}": partial(prove_extreme, name=name, keep=options.keep) for name in EXTREMES}
+    return proofs
 
 
 def _demo(folder: Path, paths: int, keep: Path) -> dict[str, Proof]:
@@ -114,8 +140,9 @@ def _summary(console: Console, verdicts: list[Verdict], seconds: float, keep: Pa
     table = Table(title="Games in Ren'Py against the studio")
     for heading in ("", "games", "routes whole", "paths", "moments compared", "engine seconds", "differ"):
         table.add_column(heading, justify="left" if not heading else "right")
-    groups = {"random stories": [one for one in verdicts if one.name.startswith("story ")]}
-    groups["demo"] = [one for one in verdicts if one not in groups["random stories"]]
+    groups: dict[str, list[Verdict]] = {}
+    for one in verdicts:
+        groups.setdefault(GROUPS.get(one.name.partition(" ")[0], "demo"), []).append(one)
     for name, group in groups.items():
         if group:
             table.add_row(

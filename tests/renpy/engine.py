@@ -52,7 +52,8 @@ class Engine:
         self, project: Path, *arguments: str, video: str = "dummy", timeout_seconds: float = 900,
         environment: dict[str, str] | None = None,
     ) -> Done:
-        """Runs one command on a project; ``video`` is ``offscreen`` where a window must open, else ``dummy``."""
+        """Runs one command on a project; ``video`` is ``offscreen`` where a window must open, else ``dummy``. What is
+        empty in ``environment`` is not told at all."""
         home = self.scratch / "home"
         home.mkdir(parents=True, exist_ok=True)
         told = {
@@ -62,8 +63,8 @@ class Engine:
         try:
             done = subprocess.run(
                 [str(self.command), str(project), *arguments, "--savedir", str(self.scratch / "saves")],
-                env=told, cwd=self.scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_seconds,
-                check=False, stdin=subprocess.DEVNULL,
+                env={name: value for name, value in told.items() if value}, cwd=self.scratch, timeout=timeout_seconds,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
             )
         except subprocess.TimeoutExpired as late:
             return Done(124, (late.output or b"").decode("utf-8", "replace") + f"\nstopped after {timeout_seconds} s")

@@ -102,9 +102,22 @@ def prove(
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(game, copy)
     lint = engine.run(copy, "lint", "--error-code")
-    troubles = [f"lint --error-code ended with {lint.code}:\n{_indented(lint.output)}"] if lint.code else []
-    steps, more = played(engine, copy, plays.plans, moments=moments)
+    troubles = [f"lint --error-code ended with {lint.code}:\n{indented(lint.output)}"] if lint.code else []
+    paths, compared_, more = judged(engine, copy, plays, moments=moments)
     troubles += more
+    if troubles and keep is not None:
+        left = keep / name.replace(" ", "-")
+        shutil.rmtree(left, ignore_errors=True)
+        shutil.copytree(game, left)
+    seconds = time.monotonic() - began
+    return Verdict(name, paths, compared_, plays.whole, seconds, tuple(troubles), again)
+
+
+def judged(
+    engine: Engine, copy: Path, plays: Plays, *, moments: int = MOMENTS, sound: bool = False
+) -> tuple[int, int, list[str]]:
+    """Plays every plan and compares: paths played, moments compared, and what differs."""
+    steps, troubles = played(engine, copy, plays.plans, moments=moments, sound=sound)
     moments_compared = 0
     differences = 0
     for number, (route, seed, picks, studio, cut) in enumerate(plays.told):
@@ -121,12 +134,7 @@ def prove(
         troubles.append(f"and {differences - SHOWN} more paths that differ")
     if len(steps) < len(plays.plans):
         troubles.append(f"{len(plays.plans) - len(steps)} of {len(plays.plans)} paths were not played to their end")
-    if troubles and keep is not None:
-        left = keep / name.replace(" ", "-")
-        shutil.rmtree(left, ignore_errors=True)
-        shutil.copytree(game, left)
-    seconds = time.monotonic() - began
-    return Verdict(name, len(steps), moments_compared, plays.whole, seconds, tuple(troubles), again)
+    return len(steps), moments_compared, troubles
 
 
 def _went_back(plan: Mapping[str, Any], line: Mapping[str, Any]) -> str | None:
@@ -139,22 +147,24 @@ def _went_back(plan: Mapping[str, Any], line: Mapping[str, Any]) -> str | None:
 
 
 def played(
-    engine: Engine, copy: Path, plans: list[dict[str, Any]], *, moments: int = MOMENTS
+    engine: Engine, copy: Path, plans: list[dict[str, Any]], *, moments: int = MOMENTS, sound: bool = False
 ) -> tuple[dict[int, dict[str, Any]], list[str]]:
-    """Plays all plans in one engine: what was written down by the plan's number, and what went wrong."""
+    """Plays all plans in one engine: what was written down by the plan's number, and what went wrong. With ``sound``
+    its files are opened and played, to a device that nobody hears."""
     shutil.copy(OVERLAY, copy / "game" / OVERLAY.name)
     told, out = engine.scratch / "plans.json", engine.scratch / "played.jsonl"
     out.unlink(missing_ok=True)
     told.write_text(json.dumps({"out": str(out), "moments": moments, "plans": plans}))
     done = engine.run(
-        copy, "run", video="offscreen", environment={"COMFYVN_PROOF": str(told)},
+        copy, "run", video="offscreen",
+        environment={"COMFYVN_PROOF": str(told), **({"RENPY_DISABLE_SOUND": ""} if sound else {})},
         timeout_seconds=PATIENCE_SECONDS + 10 * len(plans),
     )
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     steps = {line["plan"]: line for line in lines if "plan" in line}
-    troubles = [f"the game failed:\n{_indented(line['exception'])}" for line in lines if "exception" in line]
+    troubles = [f"the game failed:\n{indented(line['exception'])}" for line in lines if "exception" in line]
     if done.code and not troubles:
-        troubles.append(f"the engine ended with {done.code}:\n{_indented(done.output)}")
+        troubles.append(f"the engine ended with {done.code}:\n{indented(done.output)}")
     return steps, troubles
 
 
@@ -173,6 +183,7 @@ def compared(
     return found
 
 
-def _indented(text: str) -> str:
+def indented(text: str) -> str:
+    """The first lines of what an engine said, below what is told of it."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return "\n".join("      " + line[:300] for line in lines[:30])

@@ -55,16 +55,20 @@ def write_game(content: Mapping[str, Any], folder: Path, povs: Sequence[str] = (
     known = {one: art()[one][0] for one in references([tale]) if one in art()}
     wishes = Wishes("proof", title="Proof [x] {b} 100%", povs=told, pov_mode="master", width=WIDTH, height=HEIGHT)
     made = game([tale], known, wishes)
-    for path, text in made.texts.items():
-        _write(folder / path, text.encode())
-    for path, asset in made.bytes_.items():
-        _write(folder / path, art()[asset.uid][1])
+    write_files({path: text.encode() for path, text in made.texts.items()}, made.bytes_, folder)
     return [Route(content, route.id, ({"pov": route.id},)) for route in made.tales[0].routes]
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+Held = Mapping[str, tuple[Asset, bytes]]
+"""Assets that exist with their bytes, by id."""
+
+
+def write_files(texts: Mapping[str, bytes], blobs: Mapping[str, Asset], folder: Path, held: Held | None = None) -> None:
+    """Writes the files of a game, or of a whole package, with the bytes of the assets that exist (none: ``art``)."""
+    held = art() if held is None else held
+    for path, data in {**texts, **{path: held[asset.uid][1] for path, asset in blobs.items()}}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
 
 
 def prove_story(engine: Engine, seed: int, *, paths: int, keep: Path | None = None) -> Verdict:

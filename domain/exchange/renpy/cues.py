@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
+from domain.exchange.renpy.casting import played_by
 from domain.exchange.renpy.names import Names
 from domain.exchange.renpy.spelling import comment, literal
 
@@ -45,19 +46,21 @@ Directive = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Cues:
-    """Writes the directives of nodes. ``tuned`` are channels whose loudness is changed while something plays."""
+    """Writes the directives of nodes. ``tuned`` are channels whose loudness is changed while something plays; ``roles``
+    are those who are somebody else among the pictures of the game."""
 
     names: Names
     width: int
     height: int
     tuned: frozenset[str] = frozenset()
+    roles: Mapping[str, str] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 
     def lines(self, directives: Sequence[Directive]) -> Iterator[str]:
         """The statements of a node's directives, in the order of their times."""
         advance: float | None = None
         now = 0.0
-        ordered = sorted(directives, key=lambda one: float(one.get("at_seconds", 0)))
+        ordered = sorted(played_by(directives, self.roles), key=lambda one: float(one.get("at_seconds", 0)))
         for (at, smooth), group in groupby(ordered, key=lambda one: (float(one.get("at_seconds", 0)), _smooth(one))):
             cues = list(group)
             if at > now and not all(one["kind"] == "sound" for one in cues):

@@ -27,24 +27,34 @@ def label_manifest(game: Game) -> dict[str, Any]:
             for one in game.tales for route in one.routes
         ],
         "battle_labels": [battle for one in game.tales for battle in _battles(one)],
-        "worlds": [_world(one) for one in game.tales],
-        "speakers": {
-            speaker: {"variable": variable, "name": game.speaker_names[speaker]}
-            for speaker, variable in game.speakers.items()
-        },
+        "worlds": [_world(game, index) for index in range(len(game.tales))],
+        "speakers": _speakers(game, {
+            speaker: variable for those in reversed(game.voices.speakers) for speaker, variable in those.items()
+        }),
     }
 
 
-def _world(one: Written) -> dict[str, Any]:
+def _speakers(game: Game, speakers: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {
+        speaker: {"variable": variable, "name": game.voices.defined[variable].name}
+        for speaker, variable in speakers.items()
+    }
+
+
+def _world(game: Game, index: int) -> dict[str, Any]:
+    one = game.tales[index]
     scenes = {}
     for id_, program in one.tale.story.scenes.items():
         names = labels(program, one.scene_labels[id_])
         menus = {node.id: _menu(node) for node in program.nodes.values() if node.manner == "ask"}
         scenes[id_] = {"label": one.scene_labels[id_], "nodes": names, "menus": menus}
-    return {
+    told = {
         "world": one.tale.world, "timeline": one.tale.story.id, "entries": list(one.entry_labels),
         "end": one.end_label, "scenes": scenes,
     }
+    if len(game.tales) > 1:  # who speaks may be called otherwise on each of them
+        told["speakers"] = _speakers(game, game.voices.speakers[index])
+    return told
 
 
 def _menu(node: Node) -> list[dict[str, str]]:

@@ -14,10 +14,10 @@ from domain.exchange.renpy.spelling import comment, literal
 
 @dataclass(slots=True)
 class Media:
-    """Files of a game that are bytes: path in the game's folder -> asset; and what is missing, by reference."""
+    """Files of a game that are bytes: path in its folder -> asset; and what is missing, by reference and kind."""
 
     files: dict[str, Asset] = field(default_factory=dict)
-    missing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     used_as: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -73,9 +73,11 @@ def _paths(
               and assets[one].media_type in endings}
     by_uid = {asset.uid: asset for asset in usable.values()}
     stems: dict[str, str] = {}
+    taken: set[str] = set()
     for asset in sorted(by_uid.values(), key=lambda one: one.uid):
         stem = _stem(asset.name) or asset.uid
-        stems[asset.uid] = stem if stem not in stems.values() else f"{stem} {asset.uid}"
+        stems[asset.uid] = stem if stem not in taken else f"{stem} {asset.uid}"
+        taken.add(stems[asset.uid])
     files = named((stems[uid] for uid in sorted(stems)), lower=True, else_="file")
     return {
         one: f"{folder}/{files[stems[asset.uid]]}.{endings[asset.media_type]}" for one, asset in usable.items()
@@ -90,7 +92,7 @@ def _stem(name: str) -> str:
 def _note(media: Media, kind: str, reference: str, name: str, assets: Mapping[str, Asset]) -> None:
     known = assets.get(reference)
     reason = "unknown" if known is None else known.trouble or "unsupported"
-    one = media.missing.setdefault(reference, {
+    one = media.missing.setdefault((reference, kind), {
         "kind": kind, "reference": reference, "reason": reason, "used_as": [],
         **({"media_type": known.media_type} if known else {}),
     })

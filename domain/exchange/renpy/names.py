@@ -73,6 +73,9 @@ class Names:
 
     def __init__(self, told: Used, characters: Characters, readable: Mapping[str, str]) -> None:
         self.told, self.characters = told, characters
+        self._worn: dict[str, list[tuple[str, str | None, str | None, str | None]]] = {}
+        for one in told.faces:
+            self._worn.setdefault(one[0], []).append(one)
         people = dict.fromkeys([*(one[0] for one in told.faces), *characters])
         self._people = {id_: f"c_{name}" for id_, name in named(people, else_="somebody").items()}
         self._props = {id_: f"p_{name}" for id_, name in named((one[0] for one in told.props), else_="prop").items()}
@@ -132,7 +135,7 @@ class Names:
             return ""
         if id_ in BACKDROP:
             return "bg" if self.told.backgrounds else None
-        if id_ in self._people and not any(one[0] == id_ for one in self.told.faces):
+        if id_ in self._people and id_ not in self._worn:
             return None  # somebody of the project whom no cue ever shows
         for known in (self._people, self._props, self._overlays):
             if id_ in known:
@@ -153,26 +156,27 @@ class Names:
         for character, asset, _, _ in self.told.faces:
             if asset:
                 yield self.face(character, asset), asset, f"{character}: {asset}"
-        for character in dict.fromkeys(one[0] for one in self.told.faces):
-            mine = [one for one in self.told.faces if one[0] == character]
+        for character, mine in self._worn.items():
             expressions = [None, *dict.fromkeys(one[2] for one in mine if one[2])]
             poses = [None, *dict.fromkeys(one[3] for one in mine if one[3])]
             for expression in expressions:
                 for pose in poses:
                     yield self._face(character, expression, pose)
+        first = _first(self.told.props)
         for prop, asset in self.told.props:
             if asset:
                 yield self.prop(prop, asset), asset, f"{prop}: {asset}"
-            yield self.prop(prop), _first(self.told.props, prop) or prop, prop
+            yield self.prop(prop), first.get(prop) or prop, prop
+        first = _first(self.told.overlays)
         for overlay, asset in self.told.overlays:
             if asset:
                 yield self.overlay(overlay, asset), asset, f"{overlay}: {asset}"
-            yield self.overlay(overlay), _first(self.told.overlays, overlay), overlay
+            yield self.overlay(overlay), first.get(overlay), overlay
 
     def _face(self, character: str, expression: str | None, pose: str | None) -> Image:
         asset = look(self.characters.get(character) or {}, expression, pose).asset
         if asset is None:  # a card that only ever names assets in its cues still looks like itself
-            mine = [one for one in self.told.faces if one[0] == character and one[1]]
+            mine = [one for one in self._worn[character] if one[1]]
             fitting = [one for one in mine if one[2] == expression and one[3] == pose]
             alike = [one for one in mine if expression and one[2] == expression]
             plain = mine if not expression and not pose else []
@@ -181,16 +185,19 @@ class Names:
         return self.face(character, None, expression, pose), asset, f"{character}: {worn}" if worn else character
 
 
-def _first(told: Iterable[tuple[str, str | None]], id_: str) -> str | None:
-    return next((asset for one, asset in told if one == id_ and asset), None)
+def _first(told: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """The first asset with which something is shown."""
+    return {one: asset for one, asset in reversed(list(told)) if asset}
 
 
 def _readable(references: Iterable[str], readable: Mapping[str, str], else_: str) -> dict[str, str]:
     """Names of assets after what people call them; two of one name stay apart by their ids."""
     references = list(references)
     called: dict[str, str] = {}
+    taken: set[str] = set()
     for one in references:
         wish = readable.get(one) or one
-        called[one] = wish if wish not in called.values() else f"{wish} {one}"
+        called[one] = wish if wish not in taken else f"{wish} {one}"
+        taken.add(called[one])
     given = named((called[one] for one in references), lower=True, else_=else_)
     return {one: given[called[one]] for one in references}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final
 
+from domain.exchange.renpy.casting import characters_of
 from domain.exchange.renpy.manifests import export_manifest, label_manifest, provenance
 from domain.exchange.renpy.material import Asset, Tale, Wishes
 from domain.exchange.renpy.naming import named
@@ -16,7 +17,7 @@ from domain.exchange.renpy.routes import pov_name
 from domain.exchange.renpy.spelling import json_text
 from domain.story.play import content_digest
 
-WRITER: Final = 1
+WRITER: Final = 2
 """Version of the writer: raise it when the same story is written otherwise, so that old folders are written anew."""
 
 PROVENANCE: Final = "provenance.json"
@@ -100,15 +101,16 @@ def _forks(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Game]]]:
     if wishes.pov_mode not in ("forks", "both"):
         return [], []
-    povs = wishes.povs or povs_of(tales[0])
+    povs = wishes.povs or tuple(dict.fromkeys(pov for tale in tales for pov in povs_of(tale)))
+    characters = characters_of(tales)
     slugs = named(povs, lower=True, else_="pov")
     told, games = [], []
     for pov in povs:
         folder = f"{FORKS}/{slugs[pov]}/"
-        title = f"{wishes.title or wishes.project}: {pov_name(pov, tales[0].characters)}"
+        title = f"{wishes.title or wishes.project}: {pov_name(pov, characters)}"
         games.append((folder, game(tales, assets, replace(wishes, povs=(pov,), pov_mode="single", title=title))))
         told.append({
-            "id": pov, "name": pov_name(pov, tales[0].characters), "slug": slugs[pov],
+            "id": pov, "name": pov_name(pov, characters), "slug": slugs[pov],
             "manifest": f"{folder}export_manifest.json", "script": f"{folder}game/script.rpy",
             "game_dir": f"{folder}game",
         })

@@ -66,13 +66,13 @@ def _met(tale: Tale, pov: str) -> tuple[str, ...]:
     ))
 
 
-def script_lines(tales: Sequence[Written], menu: bool, active: str) -> Iterator[str]:
+def script_lines(tales: Sequence[Written], menu: bool) -> Iterator[str]:
     """``script.rpy``: where the game begins."""
     yield "# Where the game begins."
     yield ""
     yield "label start:"
     if len(tales) == 1:
-        yield from _routes_menu(tales[0], menu, active, 1)
+        yield from _routes_menu(tales[0], menu, 1)
     else:
         yield "    menu:"
         for one in tales:
@@ -82,7 +82,7 @@ def script_lines(tales: Sequence[Written], menu: bool, active: str) -> Iterator[
         if len(tales) > 1:
             yield ""
             yield f"label {one.tale.prefix}start:"
-            yield from _routes_menu(one, menu, active, 1)
+            yield from _routes_menu(one, menu, 1)
         for route in one.routes:
             yield ""
             yield f"# Point of view: {comment(route.name)}"
@@ -93,11 +93,10 @@ def script_lines(tales: Sequence[Written], menu: bool, active: str) -> Iterator[
             yield f"    jump {one.entry_labels[0]}"
 
 
-def _routes_menu(one: Written, menu: bool, active: str, deep: int) -> Iterator[str]:
+def _routes_menu(one: Written, menu: bool, deep: int) -> Iterator[str]:
     space = "    " * deep
     if not menu or len(one.routes) < 2:
-        route = next((route for route in one.routes if route.id == active), one.routes[0])
-        yield f"{space}jump {route.entry_label}"
+        yield f"{space}jump {one.routes[0].entry_label}"
         return
     yield f"{space}menu:"
     for route in one.routes:

@@ -43,6 +43,14 @@ init -90 python:
                      xmaximum=size[0] - 20)
         return Fixed(Solid("#2b2f3a" if whole else "#4a5166cc"), words, xysize=size)
 
+    def vn_lost_picture(file):
+        """What is shown for a file that is gone or broken when the game is played. Lint tells of it all the same."""
+        return None if renpy.game.lint else im.Image("_missing_image.png")
+
+    config.missing_image_callback = vn_lost_picture
+    # A sound that is gone is silence for whoever writes the game too, as it is for who plays it.
+    config.debug_sound = False
+
     def vn_tint(called):
         """An overlay of no picture of its own: a tint by what it is called."""
         tints = {"fog": "#c8d0d855", "mist": "#c8d0d844", "rain": "#30405055", "snow": "#ffffff33",
