@@ -364,6 +364,8 @@ class Worker:
             self._left[place.key] = monotonic() + self.leases.seconds
         finally:
             self.runs.pop(place.key, None)
+            # Whoever is served from now on is served later than this, also where the read model knows only of this.
+            self._serving = max(self._serving, execution.hand.position)
             if len(self._over) < OVER_LIMIT:
                 self._over[place.key] = execution.hand.position
             self._hands.pop(place.key, None)

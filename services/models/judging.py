@@ -123,7 +123,8 @@ def _tensors(header: Mapping[str, Any], size: int) -> None:
         if not isinstance(one, dict) or one.keys() != {"dtype", "shape", "data_offsets"}:
             raise _damaged(name)
         shape, offsets = one["shape"], one["data_offsets"]
-        if one["dtype"] not in _BITS or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
+        known = isinstance(one["dtype"], str) and one["dtype"] in _BITS
+        if not known or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
             raise _damaged(name)
         bits = _BITS[one["dtype"]]
         for side in shape:
