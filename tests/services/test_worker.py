@@ -454,7 +454,7 @@ def test_a_worker_that_ends_in_order_gives_back_what_it_has(tmp_path: Path) -> N
 
 def test_a_job_that_ends_its_workers_is_set_aside(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with working(tmp_path, lease_seconds=0.1) as works:
+        async with working(tmp_path, lease_seconds=1.0) as works:
             engine = works.engine()
             job_id = await works.ask()
             for taking in (1, 2, 3):  # as of workers that died right after
@@ -472,7 +472,7 @@ def test_a_job_that_ends_its_workers_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_job_in_quarantine_can_be_cancelled(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with working(tmp_path, lease_seconds=0.1) as works:
+        async with working(tmp_path, lease_seconds=1.0) as works:
             works.engine(paid=True)
             await works.grant(1000)
             job_id = await works.ask(paid(), account="purse")
@@ -516,7 +516,7 @@ def test_progress_is_recorded_now_and_then(tmp_path: Path) -> None:
 
 def test_a_job_is_not_blamed_for_what_another_does(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with working(tmp_path, lease_seconds=0.2) as works:
+        async with working(tmp_path, lease_seconds=10) as works:
             engine = works.engine(slots=8)
             ids = [await works.ask(a_step(parameters={"seed": n, "seconds": 0.6})) for n in range(3)]
             for job_id in ids:
