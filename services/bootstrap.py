@@ -60,8 +60,10 @@ from services.vault import Vault
 PATIENCE_SECONDS: Final = 15.0
 """How long a command waits for a server that is starting, or for another console command to be done."""
 
-log = structlog.get_logger("bootstrap")
+AGAIN_SECONDS: Final = 15.0
+"""How long a loop may take to end in order, with jobs in its hands, before it is told once more."""
 
+log = structlog.get_logger("bootstrap")
 
 
 class Background:
@@ -83,9 +85,14 @@ class Background:
         return task.get_name(), failed or RuntimeError(f"{task.get_name()} ended")
 
     async def close(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        """Ends the loops and waits. A cancellation can get lost in what a loop awaits: then it is repeated."""
+        left = set(self._tasks.values())
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
+            if left:
+                log.warning("loops_not_ended", loops=sorted(task.get_name() for task in left))
 
 
 @dataclass(slots=True)

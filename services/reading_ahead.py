@@ -10,6 +10,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from domain.ports import Recorded
 
+AGAIN_SECONDS: Final = 1.0
 MOST_EVENTS: Final = 5000
 """Events handed out at once at most."""
 
@@ -46,8 +47,10 @@ class ReadAhead:
 
     async def __aexit__(self, *exception: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        left = {self._task}
+        while left:  # a cancellation that meets an answer can get lost in what is read: then it is repeated
+            self._task.cancel()
+            _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
         close = getattr(self._batches, "aclose", None)
         if close is not None:
             await close()

@@ -98,6 +98,11 @@ class Connection(Client):
                 await self._up.wait()
         return self.is_connected
 
+    async def flush(self, timeout: int = 10) -> None:
+        # As nats-py's, whose wait_for forgets a cancellation that meets the answer before Python 3.12: who waits here
+        # and is told to end would go on for ever.
+        await asyncio.shield(asyncio.ensure_future(super().flush(timeout)))
+
     async def doubt(self, seconds: float = 1.0) -> None:
         """After an answer that did not come: finds out whether the connection still carries anything, or gives it up.
 
