@@ -123,3 +123,20 @@ def test_whoever_waits_for_a_server_that_hangs_can_be_told_to_end(nats_server: S
                 await one.close()
 
     asyncio.run(scenario())
+
+
+def test_a_cancellation_that_meets_the_answer_is_not_forgotten(nats_server: Server) -> None:
+    async def scenario() -> None:
+        connection = await connections.connect(nats_server.urls, name="tests")
+        try:
+            flushing = asyncio.create_task(connection.flush())
+            while not connection._pongs:  # noqa: ASYNC110 - nothing else tells of it
+                await asyncio.sleep(0)
+            # Whoever waits for the answer is told to end in the very moment in which it comes.
+            connection._pongs[-1].add_done_callback(lambda _: flushing.cancel())
+            await asyncio.wait([flushing])
+            assert flushing.cancelled()
+        finally:
+            await connection.close()
+
+    asyncio.run(scenario())
