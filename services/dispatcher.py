@@ -32,7 +32,8 @@ class Receipt:
     """What became of a command.
 
     ``version`` and ``position`` are those of the aggregate after it; ``created`` when it was the aggregate's first
-    event; ``repeated`` when this is the first answer again. ``would`` holds the events of a dry run.
+    event; ``repeated`` when this is the first answer again. ``events`` are all that it has recorded: its own, then
+    those of the commands it brought along; ``would`` holds them in a dry run.
     ``told`` is what else the command tells its caller (``Asking.told``).
     ``problem`` is bad news that was recorded (a blocking policy decision): the door raises it.
     """
@@ -375,11 +376,13 @@ class _Decided(NamedTuple):
 
 
 def _with_those_along(receipts: list[Receipt], plans: Sequence[_Plan], asked: int) -> list[Receipt]:
-    """The receipts of what was asked; each tells what those that it brought along have told too."""
+    """The receipts of what was asked; each names the events of what it brought along, and tells what that told."""
     for plan, receipt in zip(plans[asked:], receipts[asked:], strict=True):
         assert plan.brought_by is not None, "whatever stands behind what was asked was brought along"
         first = receipts[plan.brought_by]
-        receipts[plan.brought_by] = replace(first, told={**receipt.told, **first.told})
+        would = None if first.would is None else (*first.would, *(receipt.would or ()))
+        receipts[plan.brought_by] = replace(
+            first, events=(*first.events, *receipt.events), would=would, told={**receipt.told, **first.told})
     return receipts[:asked]
 
 

@@ -54,7 +54,7 @@ class Crowd:
                 return Ask(key, f"/api/commands/GrantCredits{query}", body, 1)
             case 1:
                 body = {"account": "shared", "attempt_id": key, "amount": 3, "purpose": "render"}
-                return Ask(key, f"/api/commands/ReserveCredits{query}", body, 1)
+                return Ask(key, f"/api/commands/ReserveCredits{query}", body, 2)  # the budget counts it too
             case 2:
                 commands = [{"command": "ForkWorldline", "worldline_id": f"w{number}{side}"} for side in "ab"]
                 return Ask(key, f"/api/commands{query}", {"commands": commands}, 2)
