@@ -13,7 +13,10 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 class Value(BaseModel):
     """A frozen value. Unknown fields are refused by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", allow_inf_nan=False)
+    # Built on first use: a process that starts uses few of the hundreds of shapes, and building all takes a second.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="constants", allow_inf_nan=False, defer_build=True
+    )
 
 
 class Event(Value):

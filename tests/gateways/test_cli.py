@@ -17,7 +17,7 @@ from fixtures_studio import RunningServer, comfyvn, wait_until
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from gateways import cli, cli_console
+from gateways import cli_commands, cli_console
 from gateways.cli_console import MEANINGS, ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def console(*arguments: str, data: Path | None = None) -> Done:
     handlers, level = root.handlers[:], root.level
     try:
         given = [*arguments, *([] if data is None else ["--data", str(data)])]
-        done = CliRunner().invoke(cli.app, given, prog_name="comfyvn")
+        done = CliRunner().invoke(cli_commands.app, given, prog_name="comfyvn")
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -80,7 +80,7 @@ def commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[tuple[str, 
     return found
 
 
-EVERY = commands(get_command(cli.app))
+EVERY = commands(get_command(cli_commands.app))
 
 
 @pytest.mark.parametrize(("words", "command"), EVERY, ids=[" ".join(words) for words, _ in EVERY])

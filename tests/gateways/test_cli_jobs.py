@@ -14,7 +14,7 @@ from job_stories import doubted, requested, started, taken, whole
 from typer.testing import CliRunner, Result
 
 from commands.declaration import Command
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 from services.bootstrap import open_everything
 from services.settings import Settings
@@ -23,7 +23,8 @@ from services.studio import Asker
 
 def console(*arguments: str, data: Path) -> Result:
     """A command in this process, which saves its start."""
-    return CliRunner().invoke(cli.app, [*arguments, "--project", "demo", "--data", str(data)], prog_name="comfyvn")
+    given = [*arguments, "--project", "demo", "--data", str(data)]
+    return CliRunner().invoke(cli_commands.app, given, prog_name="comfyvn")
 
 
 def told(*arguments: str, data: Path) -> Any:
@@ -107,7 +108,7 @@ def test_jobs_are_watched_until_nothing_is_under_way(data: Path) -> None:
     going = threading.Thread(target=lambda: asyncio.run(_asked(data, *whole("early")[1:])))
     going.start()
     arguments = ["jobs", "watch", "--until-idle", "--json", "--project", "other", "--data", str(data)]
-    seen = CliRunner().invoke(cli.app, arguments)
+    seen = CliRunner().invoke(cli_commands.app, arguments)
     going.join(60)
     assert seen.exit_code == 0, seen.output
     first, *changes = map(json.loads, seen.stdout.splitlines())

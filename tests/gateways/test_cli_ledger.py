@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from commands.operations.ledger import GrantCredits, ReserveCredits
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 from services.bootstrap import open_everything
 from services.settings import Settings
@@ -23,7 +23,7 @@ from services.studio import Asker
 def console(data: Path, *arguments: str) -> Result:
     """A command in this process, which saves its start."""
     return CliRunner().invoke(
-        cli.app, ["ledger", *arguments, "--project", "demo", "--data", str(data)], prog_name="comfyvn")
+        cli_commands.app, ["ledger", *arguments, "--project", "demo", "--data", str(data)], prog_name="comfyvn")
 
 
 def told(data: Path, *arguments: str, code: ExitCode = ExitCode.OK) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from fixtures_studio import RunningServer
 from typer.testing import CliRunner, Result
 
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 
 NODES = [{"id": "n1", "text": "One.", "choices": [{"target": "n2"}]}, {"id": "n2", "text": "Two.", "end": True}]
@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def worldline(*arguments: str, data: Path) -> Result:
     """A command in this process, which saves its start."""
     command = ["worldline", *arguments, "--project", "lines", "--data", str(data)]
-    return CliRunner().invoke(cli.app, command, prog_name="comfyvn")
+    return CliRunner().invoke(cli_commands.app, command, prog_name="comfyvn")
 
 
 def told(*arguments: str, data: Path, code: ExitCode = ExitCode.OK) -> Any:

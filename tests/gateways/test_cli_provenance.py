@@ -13,7 +13,7 @@ import pytest
 from signed_files import flipped, made, signed
 from typer.testing import CliRunner, Result
 
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 from services.bootstrap import reach_credentials
 from services.settings import Settings
@@ -33,7 +33,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verify(kept: Path, file: Path, *more: str) -> Result:
     environment = {"COMFYVN_SIGNING_KEYS": str(kept / "ours")}
     arguments = ["provenance", "verify", str(file), "--data", str(kept / "studio"), *more]
-    return CliRunner().invoke(cli.app, arguments, env=environment)
+    return CliRunner().invoke(cli_commands.app, arguments, env=environment)
 
 
 def told(kept: Path, file: Path) -> dict[str, Any]:

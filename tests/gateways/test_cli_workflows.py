@@ -9,14 +9,14 @@ import pytest
 from engines.comfy_documents import edited, painted, plain
 from typer.testing import CliRunner, Result
 
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 
 
 def console(*arguments: str, data: Path) -> Result:
     """A command in this process, with nobody at ComfyUI's address."""
     return CliRunner(env={"COMFYVN_COMFY_URL": "http://127.0.0.1:9"}).invoke(
-        cli.app, [*arguments, "--data", str(data)], prog_name="comfyvn")
+        cli_commands.app, [*arguments, "--data", str(data)], prog_name="comfyvn")
 
 
 @pytest.fixture(scope="module")

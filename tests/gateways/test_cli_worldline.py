@@ -10,13 +10,13 @@ import pytest
 from fixtures_studio import comfyvn
 from typer.testing import CliRunner, Result
 
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 
 
 def worldline(*arguments: str, data: Path) -> Result:
     """A command in this process, which saves its start."""
-    return CliRunner().invoke(cli.app, ["worldline", *arguments, "--data", str(data)], prog_name="comfyvn")
+    return CliRunner().invoke(cli_commands.app, ["worldline", *arguments, "--data", str(data)], prog_name="comfyvn")
 
 
 def told(*arguments: str, data: Path) -> Any:

@@ -18,7 +18,7 @@ from fixtures_studio import RunningServer, comfyvn, wait_until
 from typer.main import get_command
 
 from adapters.nats.embedded import find_binary
-from gateways import cli
+from gateways import cli_commands
 from services.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -140,7 +140,7 @@ def test_a_compose_file_starts_commands_and_settings_that_exist(file: Path) -> N
     assert ours
     for service in ours:
         command, *options = service["command"]
-        known = get_command(cli.app).commands[command]  # type: ignore[attr-defined]
+        known = get_command(cli_commands.app).commands[command]  # type: ignore[attr-defined]
         assert set(options) <= {one for given in known.params for one in (*given.opts, *given.secondary_opts)}
         for name in service.get("environment", {}):
             assert not name.startswith("COMFYVN_") or name.removeprefix("COMFYVN_").lower() in Settings.model_fields

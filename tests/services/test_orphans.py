@@ -19,7 +19,7 @@ from working import a_step, working
 from adapters.files.blobs import StoredBlobs, key
 from commands.studio.asset import RegisterAsset
 from domain.studio.asset_values import Source
-from gateways import cli
+from gateways import cli_commands
 from gateways.cli_console import ExitCode
 from services.bootstrap import open_everything
 from services.orphans import ENVELOPE, Orphan, remove, survey
@@ -153,7 +153,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def console(*arguments: str, data: Path) -> Any:
-    return CliRunner().invoke(cli.app, ["assets", "orphans", *arguments, "--data", str(data)], prog_name="comfyvn")
+    given = ["assets", "orphans", *arguments, "--data", str(data)]
+    return CliRunner().invoke(cli_commands.app, given, prog_name="comfyvn")
 
 
 def test_the_console_lists_shows_and_removes(data: Path) -> None:
