@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -51,6 +51,9 @@ COUNTED_SECONDS: Final = 2.0
 AT_ONCE: Final = 16
 
 SERVED_LIMIT: Final = 10_000
+
+SPARE: Final = 8
+"""Jobs that a look at the queue finds beyond those that there is room for."""
 
 OVER_LIMIT: Final = 1_000
 
@@ -201,53 +204,53 @@ class Worker:
             room = {one: free for one in self.studio.engines if one not in full and (free := self._open(one, slots))}
             if not room:
                 return
+            # Some more than there is room for: another worker may have what is first in the line in hand already.
             line = await asyncio.to_thread(
-                queue.line, room, owners, self._served, self._without(), self.at_once - len(self.runs)
+                queue.line, {one: free + SPARE for one, free in room.items()}, owners, self._served, self._without(),
+                self.at_once - len(self.runs) + SPARE,
             )
             if not line:
-                self._drained = not full
+                self._drained = len(room) == len(self.studio.engines)
                 return
             self._drained = False
-            await self._take_line(line, owners, full, slots, renderer)
+            await self._take_line(line, room, owners, full, slots, renderer)
 
     async def _take_line(
-        self, line: Sequence[Place], owners: Counter[str], full: set[str], slots: Slots, renderer: Renderer
+        self, line: Sequence[Place], room: Mapping[str, int], owners: Counter[str], full: set[str], slots: Slots,
+        renderer: Renderer,
     ) -> None:
-        """Takes these jobs as far as there are slots for them; counts them in ``owners``, and engines as ``full``."""
-        held = await self._slots_for(line, slots)
-        taking: list[tuple[Place, Lease]] = []
+        """Takes jobs of a line as far as there are slots, one after the other so that they begin in its order; counts
+        them in ``owners``, and engines that have no more room as ``full``."""
+        wanted = Counter(one.engine for one in line)
+        held = await self._slots_for({one: min(count, room[one]) for one, count in wanted.items()}, slots)
         try:
-            for engine in dict.fromkeys(one.engine for one in line):
+            for engine in held:
                 if held[engine] and await self._orphaned(engine, self._running):
                     # What a dead worker has left at the engine still takes up room there: it comes first.
                     full.add(engine)
                     self._swept = float("-inf")
             for place in line:
-                if place.engine not in full and held[place.engine]:
-                    taking.append((place, held[place.engine].pop(0)))
-                else:
+                if place.engine in full or len(self.runs) >= self.at_once:
+                    continue
+                if not held[place.engine]:
                     full.add(place.engine)
+                elif await self._take(place, slots, renderer, held[place.engine][-1]):
+                    held[place.engine].pop()
+                    owners[place.owner] += 1
         finally:
             for unused in held.values():
                 for slot in unused:
-                    await slots.release(slot)
-        while taking:  # one after the other, so that they begin in the order of the queue
-            place, slot = taking.pop(0)
-            try:
-                owners[place.owner] += await self._take(place, slots, renderer, slot)
-            except Unavailable:
-                for _, left in taking:
                     with suppress(ComfyVNError):
-                        await slots.release(left)
-                raise
+                        await slots.release(slot)
 
-    async def _slots_for(self, line: Sequence[Place], slots: Slots) -> dict[str, list[Lease]]:
-        """Slots for jobs, by engine, as many as there are; raises ``Unavailable``."""
-        held: dict[str, list[Lease]] = {one.engine: [] for one in line}
-        found = await asyncio.gather(*(slots.acquire(one.engine) for one in line), return_exceptions=True)
-        for place, slot in zip(line, found, strict=True):
+    async def _slots_for(self, wanted: Mapping[str, int], slots: Slots) -> dict[str, list[Lease]]:
+        """Slots of engines, as many as there are of what is wanted; raises ``Unavailable``."""
+        held: dict[str, list[Lease]] = {engine: [] for engine in wanted}
+        engines = [engine for engine, count in wanted.items() for _ in range(count)]
+        found = await asyncio.gather(*(slots.acquire(engine) for engine in engines), return_exceptions=True)
+        for engine, slot in zip(engines, found, strict=True):
             if slot is not None and not isinstance(slot, BaseException):
-                held[place.engine].append(slot)
+                held[engine].append(slot)
         failed = next((one for one in found if isinstance(one, BaseException)), None)
         if failed is not None:
             for lease in (one for some in held.values() for one in some):
@@ -274,7 +277,13 @@ class Worker:
                 self._drained = False
                 await slots.release(slot)
             else:
-                await self._take(place, slots, renderer, slot)
+                taken = False
+                try:
+                    taken = await self._take(place, slots, renderer, slot)
+                finally:
+                    if not taken:
+                        with suppress(ComfyVNError):
+                            await slots.release(slot)
 
     async def _orphaned(self, engine: str, running: Running) -> bool:
         """Whether an attempt may be running at an engine that nobody follows. Asked while a slot is held."""
@@ -313,20 +322,13 @@ class Worker:
                 await self._take(place, slots, renderer, None)
 
     async def _take(self, place: Place, slots: Slots, renderer: Renderer, slot: Lease | None) -> bool:
-        """Starts on a job whose lease is free; the slot is given back when it is not."""
-        lease = None
-        if place.key not in self.runs and len(self.runs) < self.at_once:
-            try:
-                lease = await self.leases.acquire(place.lease)
-            except Unavailable:
-                if slot is not None:
-                    with suppress(ComfyVNError):
-                        await slots.release(slot)
-                raise
+        """Starts on a job whose lease is free, and with that on the slot; false when it is not. The slot is still the
+        caller's then, as when ``Unavailable`` is raised."""
+        if place.key in self.runs or len(self.runs) >= self.at_once:
+            return False
+        lease = await self.leases.acquire(place.lease)
         if lease is None:
             self._left[place.key] = monotonic() + self.leases.seconds
-            if slot is not None:
-                await slots.release(slot)
             return False
         hand = Hand(self.studio, place.project, place.job_id, self.name, lease)
 

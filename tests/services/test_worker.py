@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engines.scripted import picture
-from working import ASKER, a_request, a_step, working
+from working import ASKER, QUICK, a_request, a_step, working
 
 from commands.studio.job import CancelJob, ReleaseJob, ResolveAttempt
 from commands.studio.job_work import TakeJob
@@ -409,6 +410,22 @@ def test_slots_are_strict_over_all_workers(tmp_path: Path) -> None:
                 assert (await works.closed(job_id)).outcome == "completed"
             assert len(engine.submissions()) == 9
             assert engine.most_at_once() == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slot_that_becomes_free_is_used_at_once(tmp_path: Path, workers: int) -> None:
+    async def scenario() -> None:
+        async with working(tmp_path) as works:
+            engine, _ = works.engine(slots=2), works.engine(id_="idle")
+            ids = [await works.ask(a_step(parameters={"seed": n})) for n in range(7)]
+            for _ in range(workers):
+                works.start(pace=replace(QUICK, look=120.0))  # nobody looks but for a reason
+            for job_id in ids:
+                assert (await works.closed(job_id, 60)).outcome == "completed"
+            assert [one["parameters"]["seed"] for one in engine.submissions()][:2] == [0, 1]
+            assert engine.most_at_once() <= 2
 
     asyncio.run(scenario())
 
