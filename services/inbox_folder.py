@@ -35,7 +35,7 @@ def fetched(settings: Settings, path: str, to: Path) -> None:
         try:
             _copy(reading, to, settings.upload_limit)
         except OSError as error:
-            raise no_room(error) from error
+            raise no_room(error, to.parent, os.fstat(handle).st_size) from error
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import time
@@ -12,6 +13,8 @@ from typing import Final
 
 from domain.errors import Remedy, Unavailable
 from services.settings import Settings
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 LEFTOVER_SECONDS: Final = 24 * 3600
 """A folder that nobody has touched for this long belongs to a process that died."""
@@ -36,13 +39,21 @@ def scratch(settings: Settings, kind: str) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def no_room(error: OSError) -> Unavailable:
-    """The error for work that cannot be written down."""
+def no_room(error: OSError, folder: Path | None = None, needed: int | None = None) -> Unavailable:
+    """The error for work that cannot be written down. ``folder`` is where, ``needed`` how many bytes it has."""
+    why, detail = f"The data folder cannot be written: {error.strerror or error}.", {}
+    if folder is not None and error.errno in FULL:
+        with suppress(OSError):
+            detail = {"free": shutil.disk_usage(folder).free}
+            why += f" {detail['free']:,} bytes are free there."
+    if needed is not None:
+        detail["needed"] = needed
+        why += f" {needed:,} are needed."
     return Unavailable(
-        f"The data folder cannot be written: {error.strerror or error}.",
-        error="disk_full",
+        why, error="disk_full",
         remediation=[Remedy("Make room on the disk, or check its permissions.", "free_space"),
                      Remedy("Then try again: nothing was kept of this.", "retry")],
+        detail=detail,
     )
 
 

@@ -57,7 +57,7 @@ async def signing(studio: Studio, project: str, uid: str) -> list[Command]:
     except NotFound:
         return [_failure(uid, asset, "blob_missing", "The bytes of the asset are not kept here.")]
     except OSError as error:
-        raise no_room(error) from error
+        raise no_room(error, studio.settings.data, asset.size) from error
 
 
 async def _signed(
@@ -272,7 +272,7 @@ async def read_kept(studio: Studio, project: str, uid: str) -> tuple[provenance.
                 beside = folder / "sidecar"
                 await _fetched(studio, signed.signed_digest, signed.signed_size, beside)
         except OSError as error:
-            raise no_room(error) from error
+            raise no_room(error, folder, kept.size) from error
         return signed, await read_file(credentials, source, kept.media_type, beside)
 
 

@@ -7,12 +7,13 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -146,7 +147,7 @@ class StoredBlobs:
     # --- writing ----------------------------------------------------------------------------------------------
 
     def _put(self, source: Callable[[], IO[bytes] | _Held]) -> BlobInfo:
-        with source() as reading, _speaking():
+        with source() as reading, _speaking(self._folder, _length(reading)):
             folder = self._incoming()
             handle, name = tempfile.mkstemp(dir=folder, prefix="blob-")
             try:
@@ -231,6 +232,9 @@ class _Held:
     def __init__(self, data: bytes) -> None:
         self._view = memoryview(data)
 
+    def __len__(self) -> int:
+        return len(self._view)
+
     def read(self, size: int) -> memoryview:
         piece, self._view = self._view[:size], self._view[size:]
         return piece
@@ -305,17 +309,37 @@ def _finding(digest: str) -> Iterator[None]:
         raise missing(digest) from error
 
 
+def _length(reading: IO[bytes] | _Held) -> int | None:
+    if isinstance(reading, _Held):
+        return len(reading)
+    with suppress(OSError):
+        return os.fstat(reading.fileno()).st_size
+    return None
+
+
+def _room(folder: Path | None, needed: int | None) -> tuple[str, dict[str, Any]]:
+    """How much is free where blobs are, and how much was needed: as a sentence, and as data."""
+    if folder is None or needed is None:
+        return "", {}
+    with suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        return f" {needed:,} bytes were to be stored, and {free:,} are free there.", {"needed": needed, "free": free}
+    return "", {}
+
+
 @contextmanager
-def _speaking() -> Iterator[None]:
-    """Turns what a disk or an object store says into ``Unavailable``."""
+def _speaking(folder: Path | None = None, needed: int | None = None) -> Iterator[None]:
+    """Turns what a disk or an object store says into ``Unavailable``; told how many bytes were to be written where, it
+    says so when there is no room for them."""
     try:
         yield
     except (NotFoundError, FileNotFoundError):
         raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        room, detail = _room(folder, needed) if full else ("", {})
         raise Unavailable(
-            f"The blob store cannot be written: {error.strerror or error}." if full
+            f"The blob store cannot be written: {error.strerror or error}.{room}" if full
             else f"The blob store cannot be used: {error.strerror or error}.",
             error="disk_full" if full else "blobs_unavailable",
             remediation=[
@@ -323,6 +347,7 @@ def _speaking() -> Iterator[None]:
                 else Remedy("Check that the studio may read and write the blob folder.", "check_permissions"),
                 Remedy("Then try again: nothing was kept of this.", "retry"),
             ],
+            detail=detail,
         ) from error
     except (BaseError, ValueError) as error:
         raise Unavailable(

@@ -25,6 +25,7 @@ from domain.studio.fault import Fault
 from domain.studio.model import (
     ATTEMPTS,
     Cancelled,
+    Failed,
     Finished,
     Listed,
     Model,
@@ -140,7 +141,7 @@ class RequestModelDownload(Command):
 
 
 class CancelModelDownload(Command):
-    """Stop a download, or do not begin it; what had come is thrown away."""
+    """Stop a download, or do not begin it; what had come is thrown away, also of one that has failed."""
 
     model_id: Token
     reason: Reason = ""
@@ -273,10 +274,10 @@ def download(command: RequestModelDownload, state: Model, asked: Asked) -> list[
 
 
 def cancel(command: CancelModelDownload, state: Model, asked: Asked) -> list[ModelEvent]:
-    """Nothing when it is cancelled already. Raises ``Refused`` where nothing is being downloaded."""
+    """Nothing when it is cancelled already. Raises ``Refused`` where nothing is downloaded or left of a download."""
     if isinstance(state.download, Cancelled):
         return []
-    if not isinstance(state.download, Underway):
+    if not isinstance(state.download, Underway | Failed):
         entry_of(command.model_id, state)
         raise nothing_to_cancel(command.model_id, state.download.kind)
     return [ModelDownloadCancelled(model_id=command.model_id, number=state.number, reason=command.reason)]

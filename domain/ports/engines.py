@@ -54,7 +54,9 @@ class Task:
 
 
 class Reading(Protocol):
-    """Where an engine gets the bytes of a material from."""
+    """Where an engine gets the bytes of a material from. Raises ``EngineError``, also in the middle: the bytes are gone
+    (FILE_NOT_FOUND), others (FILE_REFUSED), or not to be had just now. An engine lets that error through as it is,
+    and has submitted nothing."""
 
     def __call__(self, material: Material) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 

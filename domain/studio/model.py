@@ -242,6 +242,9 @@ def _went_on(
     event: ModelDownloadStarted | ModelDownloadAdvanced | ModelDownloadFinished | ModelDownloadFailed
     | ModelDownloadCancelled,
 ) -> Underway | Finished | Failed | Cancelled:
+    if isinstance(event, ModelDownloadCancelled):
+        assert isinstance(download, Underway | Failed), "there is something to give up"
+        return Cancelled(order=download.order)
     assert isinstance(download, Underway), "a download is asked for before anything happens to it"
     match event:
         case ModelDownloadStarted():
@@ -252,8 +255,6 @@ def _went_on(
             return Finished(order=download.order, result=event.result)
         case ModelDownloadFailed():
             return Failed(order=download.order, fault=event.fault)
-        case ModelDownloadCancelled():
-            return Cancelled(order=download.order)
         case _:
             assert_never(event)
 

@@ -67,7 +67,7 @@ async def read_form(request: Request, folder: Path, limit: int) -> Form:
     except FormParserError as error:
         raise _malformed(str(error)) from error
     except OSError as error:
-        raise no_room(error) from error
+        raise no_room(error, folder, int(told[:20]) if told.isascii() and told.isdigit() else None) from error
     finally:
         reading.close()
     if not reading.finished:

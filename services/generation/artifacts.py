@@ -9,6 +9,7 @@ import asyncio
 import errno
 import hashlib
 import mimetypes
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import IO, Any, Final, NamedTuple
 from commands.studio.asset import RegisterAsset
 from domain.ports.engines import EngineError
 from domain.studio.asset_values import Kind, Source
-from domain.studio.fault import fault
+from domain.studio.fault import Fault, fault
 from domain.studio.job import Open
 from domain.studio.job_values import Artifact, Step
 from domain.values import Json
@@ -77,9 +78,18 @@ async def fetched(
         raise EngineError(fault("DOWNLOAD_TIMEOUT", "Fetching the result took too long.")) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise EngineError(fault("DISK_FULL", "There is no room for the result.")) from error
+            raise EngineError(_full(place, size)) from error
         raise EngineError(fault("DOWNLOAD_FAILED", f"The result cannot be written: {error.strerror}.")) from error
     return digest.hexdigest(), size
+
+
+def _full(place: Path, came: int) -> Fault:
+    try:
+        free = shutil.disk_usage(place.parent).free
+    except OSError:
+        free = 0
+    return fault("DISK_FULL", f"There is no room for the result: of its bytes {came:,} have come, and the disk of the "
+                 f"data folder has {free:,} left.", came=came, free=free)
 
 
 async def _written(file: IO[bytes], piece: bytes) -> None:

@@ -242,7 +242,11 @@ class Execution:
 
     # --- an attempt -------------------------------------------------------------------------------------------
 
-    async def _submitted(self, job: Open, step: Step, attempt: Attempt, engine: Engine, task: Task) -> bool:
+    async def _submitted(
+        self, job: Open, step: Step, attempt: Attempt, engine: Engine, task: Task, *, repeats: bool = False
+    ) -> bool:
+        """Hands a task over. ``repeats``: it may have been handed over before, so a refusal now does not say that the
+        engine has not got it."""
         self.hand.check()
         if (hooks := self.hand.studio.webhooks) is not None:
             # Always the same address for an attempt: some engines tell a repetition by the whole request.
@@ -255,9 +259,9 @@ class Execution:
             # Told to end: an answer that comes soon saves the job from doubt.
             with suppress(TimeoutError, Gone):
                 async with asyncio.timeout(ENDING_SECONDS):
-                    await self._answered(job, step, attempt, await handing)
+                    await self._answered(job, step, attempt, await handing, repeats=repeats)
             raise
-        return await self._answered(job, step, attempt, answer)
+        return await self._answered(job, step, attempt, answer, repeats=repeats)
 
     async def _handed(self, engine: Engine, task: Task) -> Accepted | EngineError:
         try:
@@ -271,12 +275,14 @@ class Execution:
             log.exception("engine_defect", engine=engine.traits.id, job=self.hand.job_id)
             return EngineError(_defect(error), Submission.UNKNOWN)
 
-    async def _answered(self, job: Open, step: Step, attempt: Attempt, answer: Accepted | EngineError) -> bool:
+    async def _answered(
+        self, job: Open, step: Step, attempt: Attempt, answer: Accepted | EngineError, *, repeats: bool
+    ) -> bool:
         if isinstance(answer, Accepted):
             await self._accepted(attempt, answer)
             return True
         self._strained(step.engine, answer.fault, attempt.number)
-        if answer.submission is Submission.REFUSED:
+        if answer.submission is Submission.REFUSED and not repeats:
             return await self._failed(job, step, attempt, answer.fault)
         return await self._unknown(job, step, attempt, answer.fault)
 
@@ -325,11 +331,12 @@ class Execution:
             return True
         if job.cancelling:
             return await self._failed(job, step, attempt, fault("CANCELLED", "It was cancelled before it began."))
+        repeats = not engine.traits.finds_attempts
         try:
             task = await tasks.task_of(self.hand.studio, self.hand.project, job, step, attempt.id)
         except EngineError as error:
-            return await self._failed(job, step, attempt, error.fault)
-        return await self._submitted(job, step, attempt, engine, task)
+            return await self._answered(job, step, attempt, error, repeats=repeats)
+        return await self._submitted(job, step, attempt, engine, task, repeats=repeats)
 
     async def _found(self, engine: Engine, attempt: Attempt) -> Accepted | None:
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.ids import UNBRANCHED
-from domain.ports import Stream
+from domain.ports import Blobs, Stream
 from domain.ports.engines import Material
 from domain.story.authored import Written, document_from
 from domain.story.character import CHARACTER
@@ -18,6 +20,7 @@ from domain.studio.asset_values import UID_LENGTH
 from domain.studio.fault import Fault, fault
 from domain.studio.preset_model import FILES, Preset
 from services.dispatcher import Dispatcher
+from services.generation.tasks import gone
 
 WORDS_LIMIT = 1000
 """Most characters that a character adds to a prompt."""
@@ -57,6 +60,16 @@ async def assets_of(
             else:
                 found[uid] = asset
     return found, wrong
+
+
+async def unkept(blobs: Blobs, assets: Mapping[str, Registered]) -> list[Fault]:
+    """What is wrong with assets whose bytes are not kept here any more. Where blobs are away just now nothing is: the
+    work waits for them, and whoever does it looks again."""
+    with suppress(Unavailable):
+        kept = await asyncio.gather(*(blobs.head(one.digest) for one in assets.values()))
+        return [gone(one.digest, one.described.name or "")
+                for one, info in zip(assets.values(), kept, strict=True) if info is None]
+    return []
 
 
 def material_of(uid: str, asset: Registered) -> Material:

@@ -27,7 +27,7 @@ from services.generation.estimating import estimated
 from services.generation.faults import raised
 from services.generation.library import Found, earlier_preset, find_preset
 from services.generation.likeness import faces
-from services.generation.materials import assets_of, character_of, newest
+from services.generation.materials import assets_of, character_of, newest, unkept
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
 from services.models.supplying import supplier
 from services.studio import Studio
@@ -130,6 +130,8 @@ async def _planned(
     character, more = await character_of(studio.dispatcher, project, wish.worldline, preset, given)
     if wrong or more:
         raise raised([*wrong, *more][0])
+    if lost := await unkept(studio.blobs, assets):
+        raise raised(lost[0])
     seed = given.get("seed")
     seed = seed if isinstance(seed, int) else line.seed if line.seed is not None else randbelow(SEEDS)
     drawn = Given(given, level, seed, character, frozenset(wish.without), wish.engine)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
+from domain.errors import NotFound, Unavailable
 from domain.ids import UNBRANCHED
 from domain.ports import Blobs, Stream
 from domain.ports.engines import EngineError, Material, Operation, Reading, Task
 from domain.ports.workflows import TakesWorkflows
 from domain.studio.asset import CATEGORY as ASSET
 from domain.studio.asset import Registered, Removed
-from domain.studio.fault import fault
+from domain.studio.asset_values import UID_LENGTH
+from domain.studio.fault import Fault, fault
 from domain.studio.job import Open
 from domain.studio.job_values import Step, WorkflowDocument
 from domain.values import Json
@@ -75,13 +78,54 @@ def told(task: Task) -> dict[str, Json]:
 
 
 def reading(blobs: Blobs) -> Reading:
-    """Where engines get the bytes of materials from."""
+    """Where engines get the bytes of materials from. What is gone, or is not what it was, is told before the last
+    piece has been handed over: so nobody has a whole request by then."""
 
     @asynccontextmanager
     async def read(material: Material) -> AsyncIterator[AsyncIterator[bytes]]:
-        yield blobs.stream(material.digest.removeprefix("sha256:"), 0, material.size)
+        async with aclosing(_pieces(blobs, material)) as pieces:
+            yield pieces
 
     return read
+
+
+async def _pieces(blobs: Blobs, material: Material) -> AsyncGenerator[bytes, None]:
+    hashed, size, held = hashlib.sha256(), 0, b""
+    try:
+        async for piece in blobs.stream(material.digest.removeprefix("sha256:"), 0, material.size):
+            if held:
+                yield held
+            hashed.update(piece)
+            size, held = size + len(piece), piece
+    except NotFound:
+        raise EngineError(gone(material.digest, material.name)) from None
+    except Unavailable as error:
+        raise EngineError(fault("SERVICE_UNAVAILABLE", error.message, digest=material.digest)) from error
+    if size != material.size or f"sha256:{hashed.hexdigest()}" != material.digest:
+        raise EngineError(fault(
+            "FILE_REFUSED", f"The stored bytes of {_called(material.digest, material.name)} are not what they "
+            "were: restore them from a backup, or register the file again.", digest=material.digest,
+            uid=_uid(material.digest),
+        ))
+    if held:
+        yield held
+
+
+def gone(digest: str, name: str = "") -> Fault:
+    """Why nothing can be done with a material: its bytes are not kept here any more."""
+    return fault(
+        "FILE_NOT_FOUND", f"The bytes of {_called(digest, name)} are not kept here any more: restore them from a "
+        "backup or register the same file again, then run it again; or choose another file.", digest=digest,
+        uid=_uid(digest),
+    )
+
+
+def _called(digest: str, name: str) -> str:
+    return f"asset {_uid(digest)}" + (f" ({name[:200]})" if name and name != _uid(digest) else "")
+
+
+def _uid(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:UID_LENGTH]
 
 
 def ingredients(job: Open, step: Step) -> list[str]:

@@ -147,7 +147,9 @@ async def planned(studio: Studio, project: str, command: RequestModelDownload) -
     if size is not None and size > studio.settings.model_limit:
         hindrances.append({"code": "FILE_REFUSED", "message": "It is larger than the setting model_limit allows."})
     if size is not None and size - coming > free and not there["installed"]:
-        hindrances.append({"code": "INSUFFICIENT_DISK_SPACE", "message": "The disk has not enough room for it."})
+        hindrances.append({"code": "INSUFFICIENT_DISK_SPACE", "message": (
+            f"{size - coming:,} bytes are still to come, and the disk has {free:,} for them: make room for "
+            f"{size - coming - free:,} more.")})
     if there["another_file"]:
         hindrances.append({"code": "TARGET_EXISTS", "message": "Another file has that name."})
     return {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Event
 from typing import BinaryIO, Final
 
 from domain.ports.downloads import Source, SourceError
-from domain.ports.model_files import ModelFiles, Part
+from domain.ports.model_files import FilesError, ModelFiles, Part
 from domain.studio.fault import fault
 from domain.studio.model import Order, Phase, Result
 from services.models.fetching import Failed, Fetch, Patience
@@ -75,8 +76,13 @@ class Download:
             self._tell("placing", size, size)
             await settled(part.place)
         except (Failed, NotThat) as error:
-            if isinstance(error, NotThat) or not error.keep:
+            if isinstance(error, NotThat) or not error.keep or not await settled(part.size):
                 await settled(part.discard)
+            raise
+        except FilesError:
+            with suppress(FilesError):
+                if not await settled(part.size):
+                    await settled(part.discard)
             raise
         except FileExistsError:
             return await self._reused(part)

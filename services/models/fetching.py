@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from domain.ports.downloads import Answer, Source, SourceError
-from domain.ports.model_files import Part
+from domain.ports.model_files import FilesError, Part
 from domain.studio.fault import Fault, fault
 from domain.studio.model_entry import Entry
 from services.models.judging import HEAD_BYTES, sniffed
@@ -71,9 +71,18 @@ class Fetch:
     tell: Tell
     patience: Patience = Patience()
     resumed: bool = False
+    whole: int | None = None
 
     async def run(self) -> None:
         """Until the whole file is there. Raises ``Failed``, ``NotThat`` and ``FilesError``."""
+        try:
+            await self._again()
+        except FilesError as error:
+            if error.fault.code != "DISK_FULL":
+                raise
+            raise Failed(await self._full(error.fault)) from error
+
+    async def _again(self) -> None:
         failures, anew = 0, 0
         while True:
             before = await self._there()
@@ -141,6 +150,7 @@ class Fetch:
         if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
             raise Failed(fault("FILE_REFUSED", "The server packs the file up although nobody asked it to."), keep=False)
         wanted = self.entry.size_bytes
+        self.whole = whole or wanted
         if whole is not None and wanted is not None and whole != wanted:
             raise Failed(fault("CHECKSUM_MISMATCH", f"The server announces {whole:,} bytes; the entry says {wanted:,}.",
                                announced=whole, expected=wanted), keep=False)
@@ -153,10 +163,26 @@ class Fetch:
     async def _room(self, needed: int) -> None:
         free = await settled(self.part.free)
         if needed > free or not free:
+            coming = f"{needed:,} bytes are still to come" if needed else "More is still to come"
+            there = await self._there()
             raise Failed(fault(
-                "INSUFFICIENT_DISK_SPACE", f"{needed:,} bytes are still to come, and the disk has {free:,} for them.",
-                needed=needed, free=free, hint="The setting disk_reserve says how much stays free.",
+                "INSUFFICIENT_DISK_SPACE", f"{coming}, and the disk has {free:,} for them.{_stays(there)}",
+                needed=needed, free=free, missing=max(needed - free, 1), kept=there,
+                hint="The setting disk_reserve says how much stays free.",
             ))
+
+    async def _full(self, why: Fault) -> Fault:
+        """The same, with how much is missing as far as anybody knows."""
+        there, free = await self._there(), await settled(self.part.free)
+        known = {"free": free, "kept": there}
+        if not self.whole:
+            unknown = "Nobody has said how much is still to come."
+            return fault("DISK_FULL", f"{why.message} {unknown}{_stays(there)}", **known)
+        left = self.whole - there
+        return fault(
+            "DISK_FULL", f"{why.message} {left:,} of {self.whole:,} bytes are still to come, and it has {free:,} for "
+            f"them.{_stays(there)}", needed=left, missing=max(left - free, 1), **known,
+        )
 
     async def _taken(self, answer: Answer, size: int, whole: int | None) -> None:
         """Writes what comes. What has come stays also when the rest does not."""
@@ -214,6 +240,13 @@ class Fetch:
 
     async def _remembered(self, memo: Mapping[str, Any], total: int | None) -> None:
         await settled(self.part.remember, {**memo, "total": total})
+
+
+def _stays(size: int) -> str:
+    """What becomes of the bytes that came."""
+    if not size:
+        return ""
+    return f" The {size:,} bytes that came stay: asked for again, it goes on behind them; cancelled, they go."
 
 
 def _answered(answer: Answer) -> SourceError:

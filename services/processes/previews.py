@@ -65,7 +65,7 @@ async def _fetched(studio: Studio, asset: AssetRegistered, path: Path) -> None:
             async for piece in studio.blobs.stream(asset.digest, 0, asset.size):
                 await asyncio.to_thread(file.write, piece)
     except OSError as error:
-        raise no_room(error) from error
+        raise no_room(error, path.parent, asset.size) from error
 
 
 async def _rendered(renderer: Renderer, path: Path, media_type: str) -> Made:

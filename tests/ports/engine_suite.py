@@ -26,7 +26,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import pytest
 
-from domain.errors import NotFound
 from domain.ports.engines import (
     Accepted,
     Balance,
@@ -47,7 +46,7 @@ from domain.ports.engines import (
     Waiting,
     Working,
 )
-from domain.studio.fault import CODES, Fault
+from domain.studio.fault import CODES, Fault, fault
 
 OVER = (Done, Failed, Cancelled, Lost)
 """Outcomes after which nothing follows."""
@@ -159,6 +158,10 @@ class Rig:
         raise Unable("files of this engine end")
 
 
+GONE = fault("FILE_NOT_FOUND", "The bytes of asset 0123456789abcdef are not kept here any more.")
+"""What a ``Reading`` says of a material that is not there."""
+
+
 class Stored:
     """A ``Reading`` of bytes in memory, in small pieces."""
 
@@ -172,13 +175,23 @@ class Stored:
 
     @asynccontextmanager
     async def __call__(self, material: Material) -> AsyncIterator[AsyncIterator[bytes]]:
-        if material.digest not in self._contents:
-            raise NotFound("There is no such blob.", error="blob_not_found")
-        yield self._pieces(self._contents[material.digest])
+        yield self._pieces(material)
 
-    async def _pieces(self, content: bytes) -> AsyncIterator[bytes]:
+    async def _pieces(self, material: Material) -> AsyncIterator[bytes]:
+        if material.digest not in self._contents:
+            raise EngineError(GONE)
+        content = self._contents[material.digest]
         for start in range(0, len(content), self._piece):
             yield content[start : start + self._piece]
+
+
+class Torn(Stored):
+    """One whose blobs vanish while they are read: the first piece comes, and nothing after it."""
+
+    async def _pieces(self, material: Material) -> AsyncIterator[bytes]:
+        async for piece in super()._pieces(material):
+            yield piece[: len(piece) // 2]
+            raise EngineError(GONE)
 
 
 NOTHING = Stored()
@@ -434,15 +447,22 @@ class EngineSuite:
 
         play(scenario)
 
-    def test_a_material_that_cannot_be_read_is_submitted_to_nobody(self, play: Play) -> None:
+    @pytest.mark.parametrize("reading", [Stored, Torn], ids=["gone", "vanishing"])
+    def test_a_material_that_cannot_be_read_is_submitted_to_nobody(self, play: Play, reading: type[Stored]) -> None:
         async def scenario(rig: Rig) -> None:
             before = rig.submissions()
             missing = Stored(picture(color=(1, 2, 3))).materials[0]
-            with pytest.raises((NotFound, EngineError)) as caught:
-                await rig.engine.submit(rig.working_on("missing", missing), Stored(picture()))
-            if isinstance(caught.value, EngineError):
-                assert caught.value.submission is Submission.REFUSED
+            stored = reading(picture() if reading is Stored else picture(color=(1, 2, 3)))
+            task = rig.working_on("missing", missing)
+            for _ in range(2):  # asked again it is no other, and nothing of the first time is in the way
+                error = await refused(rig.engine.submit(task, stored))
+                assert error.submission is Submission.REFUSED
+                assert error.fault == GONE
             assert rig.submissions() == before
+            if rig.engine.traits.finds_attempts:
+                assert await rig.engine.find(task.attempt) is None
+            accepted = await rig.engine.submit(task, Stored(picture(color=(1, 2, 3))))
+            await until(rig, accepted, Done)
 
         play(scenario)
 

@@ -56,6 +56,7 @@ REQUESTED = ModelDownloadRequested(model_id=ID, number=1, order=ORDER)
 STARTED = ModelDownloadStarted(model_id=ID, number=1, attempt=1)
 RESULT = Result(path="loras/harbour.safetensors", sha256=SHA, size_bytes=144, format="safetensors")
 FINISHED = ModelDownloadFinished(model_id=ID, number=1, result=RESULT)
+BROKE_OFF = ModelDownloadFailed(model_id=ID, number=1, fault=fault("DISK_FULL", "The disk is full."))
 CANCELLED = ModelDownloadCancelled(model_id=ID, number=1, reason="")
 
 
@@ -199,6 +200,7 @@ def test_a_download_goes_its_way() -> None:
     given(ADDED, REQUESTED, STARTED).when(FailModelDownload(model_id=ID, number=1, fault=why)).then(
         ModelDownloadFailed(model_id=ID, number=1, fault=why))
     given(ADDED, REQUESTED).when(CancelModelDownload(model_id=ID)).then(CANCELLED).and_again_nothing()
+    given(ADDED, REQUESTED, STARTED, BROKE_OFF).when(CancelModelDownload(model_id=ID)).then(CANCELLED)
     given(ADDED).when(CancelModelDownload(model_id=ID)).then_refused("download_idle", Refused)
     given(ADDED, REQUESTED, STARTED, FINISHED).when(CancelModelDownload(model_id=ID)).then_refused("download_finished")
 

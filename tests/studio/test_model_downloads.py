@@ -226,12 +226,12 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path: Path) -> N
     (FileServer(b"<!DOCTYPE html><html>Log in"), {"sha256": None, "size_bytes": None}, "FILE_REFUSED", False),
     (FileServer(CONTENT, tells_length=False), {"sha256": None, "size_bytes": None}, "DOWNLOAD_FAILED", True),
     (FileServer(CONTENT, headers={"Content-Encoding": "gzip"}), {}, "FILE_REFUSED", False),
-    (FileServer(CONTENT, statuses=[("404 Not Found", {})]), {}, "FILE_NOT_FOUND", True),
-    (FileServer(CONTENT, statuses=[("401 Unauthorized", {})]), {}, "AUTH_MISSING", True),
-    (FileServer(CONTENT, statuses=[("403 Forbidden", {})]), {}, "AUTH_INSUFFICIENT_PERMISSIONS", True),
-    (FileServer(CONTENT, statuses=[("500 Oh", {})] * 3), {}, "DOWNLOAD_FAILED", True),
-    (FileServer(CONTENT, statuses=[("304 Not Modified", {})]), {}, "DOWNLOAD_FAILED", True),
-    (FileServer(CONTENT, statuses=[("206 Partial Content", {})]), {}, "DOWNLOAD_FAILED", True),
+    (FileServer(CONTENT, statuses=[("404 Not Found", {})]), {}, "FILE_NOT_FOUND", False),
+    (FileServer(CONTENT, statuses=[("401 Unauthorized", {})]), {}, "AUTH_MISSING", False),
+    (FileServer(CONTENT, statuses=[("403 Forbidden", {})]), {}, "AUTH_INSUFFICIENT_PERMISSIONS", False),
+    (FileServer(CONTENT, statuses=[("500 Oh", {})] * 3), {}, "DOWNLOAD_FAILED", False),
+    (FileServer(CONTENT, statuses=[("304 Not Modified", {})]), {}, "DOWNLOAD_FAILED", False),
+    (FileServer(CONTENT, statuses=[("206 Partial Content", {})]), {}, "DOWNLOAD_FAILED", False),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_not_right_fails_and_says_why(
     tmp_path: Path, server: FileServer, more: dict[str, Any], code: str, kept: bool
@@ -241,6 +241,17 @@ def test_what_is_not_right_fails_and_says_why(
             wanted = order(server, **more)
             assert await here.fails(wanted) == code
             assert (here.part(wanted) is not None) == kept
+
+    run(scenario())
+
+
+def test_what_came_before_outlasts_a_refusal(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with room(tmp_path, server := FileServer(CONTENT, statuses=[("404 Not Found", {})])) as here:
+            wanted = order(server)
+            here.put(wanted, CONTENT[:1000])
+            assert await here.fails(wanted) == "FILE_NOT_FOUND"
+            assert here.part(wanted) == 1000
 
     run(scenario())
 
@@ -273,7 +284,7 @@ def test_the_disk_is_looked_at_before_anything_is_written(tmp_path: Path) -> Non
         async with room(tmp_path, server := FileServer(CONTENT), reserve=2**60) as here:
             wanted = order(server)
             assert await here.fails(wanted) == "INSUFFICIENT_DISK_SPACE"
-            assert here.part(wanted) == 0
+            assert here.part(wanted) is None
 
     run(scenario())
 

@@ -17,10 +17,12 @@ from fixtures_studio import RunningServer, StudioFactory, comfyvn, wait_until
 from model_server import FileServer, safetensors, serving, sha
 
 from commands.studio.model import AddModel, CancelModelDownload, RequestModelDownload
+from domain.ids import UNBRANCHED
+from domain.ports import Stream
 from domain.studio.model import Cancelled, Failed, Finished, ModelDownloadRequested, Underway
 from services.models.catalogue import model_now
 from services.models.fetching import Patience
-from services.processes.downloads import Job
+from services.processes.downloads import PROCESS, Job
 from services.studio import Asker, Studio
 
 WHO = Asker("mo")
@@ -126,6 +128,27 @@ def test_a_download_that_is_cancelled_meanwhile_stops_and_leaves_nothing(
             assert isinstance((await model_now(studio, "demo", "custom-big")).download, Cancelled)
             folder = Path(studio.model_files.root) / "checkpoints"
             assert list(folder.iterdir()) == []
+
+    asyncio.run(scenario())
+
+
+def test_what_a_failed_download_has_left_goes_when_it_is_cancelled(
+    studio_factory: StudioFactory, web: FileServer
+) -> None:
+    async def scenario() -> None:
+        web.cuts = [1_000_000, 0, 0]
+        async with studio_factory(processes=False, model_origins=(web.origin,), disk_reserve=0) as opened:
+            studio = opened.studio
+            await (await asked(studio, web)).run()
+            assert isinstance((await model_now(studio, "demo", "custom-big")).download, Failed)
+            assert studio.model_files is not None
+            assert studio.model_files.coming("checkpoints", "big.safetensors")
+            await studio.ask(CancelModelDownload(model_id="custom-big"), WHO, project="demo")
+            recorded = (await studio.log.read_stream(Stream("demo", UNBRANCHED, "model", "custom-big")))[-1]
+            async with PROCESS.opened(studio) as react:
+                await react(studio.registry.happened(recorded))
+            assert list((Path(studio.model_files.root) / "checkpoints").iterdir()) == []
+            assert isinstance((await model_now(studio, "demo", "custom-big")).download, Cancelled)
 
     asyncio.run(scenario())
 

@@ -10,7 +10,6 @@ import hashlib
 from typing import Final
 
 from adapters.engines.local_comfy.workflows import DOCUMENT_BYTES, NotAWorkflow, Workflow, read_workflow
-from domain.errors import NotFound, Unavailable
 from domain.ports.engines import EngineError, Material, Reading
 from domain.studio.fault import Fault, fault
 
@@ -52,15 +51,21 @@ async def _bytes(material: Material, reading: Reading) -> bytes:
                 content += piece
                 if len(content) > material.size:
                     break
-    except NotFound:
+    except EngineError as error:
+        if error.fault.code == "FILE_REFUSED":
+            raise EngineError(_other(material)) from None
+        if error.fault.code != "FILE_NOT_FOUND":
+            raise
         raise EngineError(fault("FILE_NOT_FOUND", "The workflow is not among the stored files any more: take it in "
                                 "again, or restore the blobs from a backup.", digest=material.digest)) from None
-    except Unavailable as error:
-        raise EngineError(fault("SERVICE_UNAVAILABLE", error.message)) from error
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != material.digest:
-        raise EngineError(fault("CHECKSUM_MISMATCH", "The stored workflow is not what it was when it was taken in: "
-                                "restore the blobs from a backup, or take it in again.", digest=material.digest))
+        raise EngineError(_other(material))
     return bytes(content)
+
+
+def _other(material: Material) -> Fault:
+    return fault("CHECKSUM_MISMATCH", "The stored workflow is not what it was when it was taken in: restore the blobs "
+                 "from a backup, or take it in again.", digest=material.digest)
 
 
 def _refused(material: Material, why: str) -> Fault:
