@@ -10,9 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from secrets import token_hex
-from time import monotonic
 from typing import Final
 
 import structlog
@@ -22,10 +20,8 @@ from commands.studio.job_work import (
     ClearJob,
     CompleteJob,
     DoubtAttempt,
-    FailAttempt,
     FailJob,
     LeaveJob,
-    LoseAttempt,
     StartAttempt,
     StopJob,
     TakeJob,
@@ -38,15 +34,14 @@ from domain.studio.job import Open
 from domain.studio.job_values import Attempt, Step
 from services.generation import tasks
 from services.generation.engines import Engines, not_there
+from services.generation.failing import failing
 from services.generation.following import Followed, Following
+from services.generation.handing import found, handed, told_to_stop
 from services.generation.pace import Pace
-from services.generation.recording import Gone, Hand, moment, safe, stamp
+from services.generation.recording import Gone, Hand, safe
 from services.generation.settling import closing
 from services.generation.slots import Slots
 from services.media.rendering import Renderer
-
-SUBMIT_SECONDS: Final = 120.0
-"""Longest time that handing a task over may take; after that nobody knows whether the engine has it."""
 
 ENDING_SECONDS: Final = 3.0
 """How long a worker that is told to end lets an engine answer a task that is just being handed over."""
@@ -194,7 +189,7 @@ class Execution:
             await self.hand.record(StopJob(job_id=job_id), *closing(job, job_id, reason="The job was cancelled."))
         elif self._late(job):
             await self._closed(job, fault("DEADLINE_EXCEEDED", "The job's time was over before it was done."))
-        elif attempt is not None and attempt.retry_at and (pause := self._pause(attempt.retry_at)) > 0:
+        elif attempt is not None and attempt.retry_at and (pause := self.hand.until(attempt.retry_at)) > 0:
             if pause > self.tools.pace.look:
                 return False  # whoever looks when it is time takes it again
             await self._free_slot()
@@ -252,7 +247,7 @@ class Execution:
             # Always the same address for an attempt: some engines tell a repetition by the whole request.
             address = hooks.address(step.engine, self.hand.project, self.hand.job_id, attempt.id)
             task = replace(task, callback_url=address)
-        handing = asyncio.create_task(self._handed(engine, task))
+        handing = asyncio.create_task(handed(engine, task, self.hand.studio.blobs, self.hand.job_id))
         try:
             answer = await asyncio.shield(handing)
         except asyncio.CancelledError:
@@ -262,18 +257,6 @@ class Execution:
                     await self._answered(job, step, attempt, await handing, repeats=repeats)
             raise
         return await self._answered(job, step, attempt, answer, repeats=repeats)
-
-    async def _handed(self, engine: Engine, task: Task) -> Accepted | EngineError:
-        try:
-            async with asyncio.timeout(SUBMIT_SECONDS):
-                return await engine.submit(task, tasks.reading(self.hand.studio.blobs))
-        except EngineError as error:
-            return error
-        except TimeoutError:
-            return EngineError(fault("CONNECTION_TIMEOUT", "Handing the task over took too long."), Submission.UNKNOWN)
-        except Exception as error:  # an adapter that breaks its promise: nobody knows how far it came
-            log.exception("engine_defect", engine=engine.traits.id, job=self.hand.job_id)
-            return EngineError(_defect(error), Submission.UNKNOWN)
 
     async def _answered(
         self, job: Open, step: Step, attempt: Attempt, answer: Accepted | EngineError, *, repeats: bool
@@ -299,7 +282,7 @@ class Execution:
             return True  # the attempt is recorded as started: the next move looks for it
         if engine.traits.repeats_safely and why.retryable and not (job.cancelling or self._late(job)):
             # The same task under the same attempt is answered with the first one: the next move sends it again.
-            await self._pausing(self.tools.pace.pause(1, why))
+            await self.hand.rest(self.tools.pace.check, self.tools.pace.pause(1, why))
             return True
         if not (step.paid or engine.traits.paid):
             return await self._failed(job, step, attempt, why)
@@ -319,15 +302,15 @@ class Execution:
         if not asks:
             return await self._unknown(job, step, attempt, ended)
         try:
-            found = await self._found(engine, attempt) if engine.traits.finds_attempts else None
+            there = await found(engine, attempt.id, self.hand.job_id) if engine.traits.finds_attempts else None
         except EngineError as error:
             self._strained(step.engine, error.fault, attempt.number)
             if self._late(job):
                 return await self._failed(job, step, attempt, error.fault)
-            await self._pausing(self.tools.pace.pause(1, error.fault))
+            await self.hand.rest(self.tools.pace.check, self.tools.pace.pause(1, error.fault))
             return True
-        if found is not None:
-            await self._accepted(attempt, found)
+        if there is not None:
+            await self._accepted(attempt, there)
             return True
         if job.cancelling:
             return await self._failed(job, step, attempt, fault("CANCELLED", "It was cancelled before it began."))
@@ -337,16 +320,6 @@ class Execution:
         except EngineError as error:
             return await self._answered(job, step, attempt, error, repeats=repeats)
         return await self._submitted(job, step, attempt, engine, task, repeats=repeats)
-
-    async def _found(self, engine: Engine, attempt: Attempt) -> Accepted | None:
-        try:
-            async with asyncio.timeout(SUBMIT_SECONDS):
-                return await engine.find(attempt.id)
-        except EngineError:
-            raise
-        except Exception as error:
-            log.exception("engine_defect", engine=engine.traits.id, job=self.hand.job_id)
-            raise EngineError(_defect(error)) from error
 
     async def _followed(self, job: Open, step: Step, attempt: Attempt, engine: Engine) -> bool:
         following = Following(self.hand, self.tools.renderer, self.tools.pace, step, attempt, engine)
@@ -365,30 +338,8 @@ class Execution:
         self, job: Open, step: Step, attempt: Attempt, why: Fault, followed: Followed | None = None
     ) -> bool:
         """Records that an attempt failed, and in the same decision what becomes of the job."""
-        charged = followed.charged if followed else 0
-        lost = followed is not None and followed.lost
-        paid = step.paid or charged > 0
-        # Paid work is tried again only when its engine has said that it failed and costs nothing.
-        barred = job.cancelling or charged > 0 or (paid and followed is not None and (lost or followed.unsaid))
-        again = not barred and (lost or why.retryable) and attempt.number < self.tools.pace.attempts
-        retry_at = None
-        if again:
-            pause = 0.0 if lost else self.tools.pace.pause(attempt.number, why)
-            at = self.hand.now() + timedelta(seconds=pause)
-            deadline = job.request.deadline
-            retry_at = stamp(at) if deadline is None or at < moment(deadline) else None
-        kind = LoseAttempt if lost else FailAttempt
-        ended = kind(job_id=self.hand.job_id, attempt=attempt.id, fault=safe(why), charged=charged, retry_at=retry_at)
-        if retry_at is not None:
-            await self.hand.record(ended)
-            return True
-        settled = closing(job, self.hand.job_id, charged, why.message)
-        if job.cancelling:
-            await self.hand.record(ended, StopJob(job_id=self.hand.job_id), *settled)
-        else:
-            await self.hand.record(
-                ended, FailJob(job_id=self.hand.job_id, fault=safe(why), lost=lost and paid), *settled
-            )
+        await self.hand.record(*failing(job, self.hand.job_id, step, attempt, why, followed, self.tools.pace,
+                                        self.hand.now()))
         return True
 
     async def _abandoned(self, job: Open, attempt: Attempt) -> bool:
@@ -396,11 +347,7 @@ class Execution:
         step = next(one for one in job.steps if one.id == attempt.step)
         engine = self.tools.engines.get(step.engine)
         if engine is not None and attempt.external_id is not None:
-            try:
-                async with asyncio.timeout(SUBMIT_SECONDS):
-                    await engine.cancel(Accepted(attempt.external_id, attempt.memo))
-            except Exception as error:
-                log.warning("not_cancelled", engine=step.engine, job=self.hand.job_id, reason=type(error).__name__)
+            await told_to_stop(engine, Accepted(attempt.external_id, attempt.memo), self.hand.job_id)
         return await self._failed(job, step, attempt, fault("CANCELLED", "It was cancelled in quarantine."))
 
     # --- slots, time ------------------------------------------------------------------------------------------
@@ -436,25 +383,12 @@ class Execution:
         if why.code in PATIENT:
             self.tools.rest(engine, self.tools.pace.pause(number, why))
 
-    async def _pausing(self, seconds: float) -> None:
-        end = monotonic() + seconds
-        while (left := end - monotonic()) > 0:
-            self.hand.check()
-            await asyncio.sleep(min(left, self.tools.pace.check))
-
-    def _pause(self, until: str) -> float:
-        return (moment(until) - self.hand.now()).total_seconds()
-
     def _late(self, job: Open) -> bool:
-        return job.request.deadline is not None and self._pause(job.request.deadline) <= 0
+        return job.request.deadline is not None and self.hand.until(job.request.deadline) <= 0
 
     def _late_in(self, job: Open) -> float | None:
-        return None if job.request.deadline is None else self._pause(job.request.deadline)
+        return None if job.request.deadline is None else self.hand.until(job.request.deadline)
 
 
 def _resting(job: Open) -> bool:
     return job.attempt is None or job.attempt.situation == "waiting"
-
-
-def _defect(error: Exception) -> Fault:
-    return fault("UNKNOWN_ERROR", f"The engine's adapter failed ({type(error).__name__}).")

@@ -102,8 +102,19 @@ class Hand:
         if not self.lease.held:
             raise Gone
 
+    async def rest(self, step: float, seconds: float) -> None:
+        """Waits so long, looking every ``step`` whether the job is still ours; raises ``Gone``."""
+        end = monotonic() + seconds
+        while (left := end - monotonic()) > 0:
+            self.check()
+            await asyncio.sleep(min(left, step))
+
     def now(self) -> datetime:
         return moment(self.studio.clock())
+
+    def until(self, told: str) -> float:
+        """Seconds until a time; negative when it is over."""
+        return (moment(told) - self.now()).total_seconds()
 
 
 def moment(told: str) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from fixtures_studio import StudioFactory, is_alive
 
 from adapters.files.lock import FolderLock, holder_of
 from commands.story.worldline import ForkWorldline
-from domain.errors import NotFound, Refused
+from domain.errors import NotFound, Refused, Unavailable
 from projections.story.worldline import ListWorldlines
 from services import bootstrap
+from services.bootstrap import log as reaching
 from services.settings import Settings
 from services.studio import Asker
 
@@ -128,7 +130,7 @@ async def _open_and_fork(studio_factory: StudioFactory, name: str) -> int:
 def test_patience_with_a_console_command_ends(
     studio_factory: StudioFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(reaching, "PATIENCE_SECONDS", 0.2)
     (tmp_path / "studio").mkdir()
     FolderLock(tmp_path / "studio" / "lock").acquire("console")
 
@@ -143,7 +145,7 @@ def test_patience_with_a_console_command_ends(
 def test_a_holder_whose_log_never_answers_is_named(
     studio_factory: StudioFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(reaching, "PATIENCE_SECONDS", 0.2)
     (tmp_path / "studio").mkdir()
     FolderLock(tmp_path / "studio" / "lock").acquire("server")
 
@@ -151,7 +153,7 @@ def test_a_holder_whose_log_never_answers_is_named(
         async with studio_factory():
             pytest.fail("there is no log")
 
-    with pytest.raises(bootstrap.Unavailable, match="a running server"):
+    with pytest.raises(Unavailable, match="a running server"):
         asyncio.run(story())
 
 
@@ -175,7 +177,7 @@ def test_an_outside_log_that_does_not_answer_is_unavailable_and_its_token_is_not
         async with bootstrap.open_studio(settings):
             pytest.fail("nothing listens there")
 
-    with pytest.raises(bootstrap.Unavailable) as unavailable:
+    with pytest.raises(Unavailable) as unavailable:
         asyncio.run(story())
     assert "s3cr3t" not in unavailable.value.message + str(unavailable.value.detail)
 
@@ -188,7 +190,7 @@ def test_a_server_on_an_outside_log_says_so_to_who_was_not_told(
             assert outside.reached.server is not None
             url = outside.reached.server.url
             async with studio_factory(role="server", nats_url=url) as server:
-                server.announce("http://127.0.0.1:8001", {"pid": bootstrap.os.getpid(), "log": "outside"})
+                server.announce("http://127.0.0.1:8001", {"pid": os.getpid(), "log": "outside"})
                 with pytest.raises(Refused) as refused:
                     async with studio_factory():
                         pytest.fail("which log?")
