@@ -19,6 +19,7 @@ from engines.deadly import Deadly
 from engines.noop import NoopEngine
 from engines.scripted import ScriptedEngine
 
+from services import journal
 from services.bootstrap import open_everything
 from services.generation.pace import Pace
 from services.settings import Settings
@@ -39,6 +40,7 @@ def engines_in(folder: Path) -> list[ScriptedEngine]:
 async def main(data: str, folder: str, lease_seconds: str) -> None:
     """Works until it is killed."""
     settings = Settings.load(data=Path(data), lease_seconds=float(lease_seconds), log_level="warning")
+    journal.configure("warning")  # to standard error: nobody reads more than one line of standard output
     async with open_everything(settings, role="worker", projecting=folder != "=", jobs=True) as opened:
         assert opened.worker is not None
         if folder in ("-", "="):
