@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.story.merging.documents import Held
+from domain.story.merging.held import Held
 from domain.story.scene import document_from
 from domain.story.scene_rules import graph_problems
 

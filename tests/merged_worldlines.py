@@ -11,7 +11,7 @@ from door import Door, door
 from commands.declaration import Command
 from commands.story.scene import CreateScene
 from commands.story.worldline import ForkWorldline
-from domain.story.merging.documents import Held
+from domain.story.merging.held import Held
 from domain.story.merging.history import Version
 from domain.story.scene import Written, document_from, document_of
 from projections.boards.merging import READS, Compared, Plan, Wanted, compare, documents_at, history_of, plan

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from domain.errors import NotFound, Remedy
 from domain.story.merging.conflicts import Conflict, Court, Decision, Rule, Settled
-from domain.story.merging.documents import NOTHING, SUMMARY, Held, Merged, equal, merge
+from domain.story.merging.documents import Merged, merge
+from domain.story.merging.held import NOTHING, SUMMARY, Held, equal
 from domain.story.merging.history import Counts, History, Line, Past, Version, bases, known, whole
 from domain.story.merging.names import NAMED_BY, names_apart
 from domain.tables import Reader, Where

@@ -9,7 +9,8 @@ from domain.context import Context
 from domain.references import no_references
 from domain.story import character, scene, template, timeline, variables, world
 from domain.story.merging.conflicts import Court
-from domain.story.merging.documents import NOTHING, SUMMARY, Held, Merged
+from domain.story.merging.documents import Merged
+from domain.story.merging.held import NOTHING, SUMMARY, Held
 from domain.story.merging.referring import gone, led_somewhere
 from domain.tables import Reader
 from projections.boards.documents import Reach

@@ -9,7 +9,8 @@ import orjson
 
 from domain.bounded_json import same_json
 from domain.errors import ComfyVNError
-from domain.story.merging.documents import Held, Merged
+from domain.story.merging.documents import Merged
+from domain.story.merging.held import Held
 from domain.story.merging.proof import proof, skeleton
 from domain.story.play import Story, story
 from domain.story.scene import document_from

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.story.merging.conflicts import Court, Decision, conflict_id
-from domain.story.merging.documents import NOTHING, Held, Merged, merge
+from domain.story.merging.documents import Merged, merge
+from domain.story.merging.held import NOTHING, Held
 
 RULES = st.sampled_from(["ours", "theirs", "newest"])
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from domain.story.merging.conflicts import MISSING, Court, Path
+from domain.story.merging.held import Held
 from domain.story.timeline import final_and_not
-
-if TYPE_CHECKING:
-    from domain.story.merging.documents import Held
 
 ENTRIES: Final = "entries/"
 
