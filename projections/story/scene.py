@@ -8,8 +8,10 @@ from pydantic import Field
 
 from domain.errors import NotFound, Remedy
 from domain.ids import Token
-from domain.story.scene import CATEGORY, NODE_FIELD, document_from
+from domain.story.scene import CATEGORY
+from domain.story.scene_events import NODE_FIELD
 from domain.story.scene_rules import SHOWN, judge, warnings
+from domain.story.scene_states import document_from
 from domain.tables import Reader, Row
 from projections.boards.documents import Document, Reach, document, lineage, listing
 from projections.reading import BranchPageQuery, BranchQuery, View
