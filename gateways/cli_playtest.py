@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from rich.console import Group
@@ -26,6 +26,16 @@ SHOWN: Final = 25
 """Most findings, and endings, that the terminal shows; the page and the JSON have them all."""
 
 COLORS: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+class Which(NamedTuple):
+    """Which story, as ``Stories.pinned`` takes it."""
+
+    project: str
+    worldline: str
+    position: int
+    timeline: str | None
+    scene: str | None
 
 
 def playtest(
@@ -89,33 +99,38 @@ def playtest(
         "bounds": {"states": max_states, "transitions": 10 * max_states, "depth": max_depth},
     }
 
+    which = Which(project, worldline, as_of, timeline, scene)
+    other = Which(project, against or worldline, against_as_of, timeline, scene)
+
     async def work() -> ExitCode:
         checked("project", project)
         _fits(mode, golden, update, golden_mode)
+        order = {"task": "report", "wanted": wanted, "page": bool(html)}
         async with open_everything(settings_of(data), create=False) as opened:
-            stories = opened.studio.stories
-            made = await stories.pinned(project, worldline, as_of, timeline, scene)
-            order: dict[str, Any] = {"task": "report", "content": made.content, "wanted": wanted, "page": bool(html)}
+            order["content"] = (await opened.studio.stories.pinned(*which)).content
             if against is not None or against_as_of:
-                other = await stories.pinned(project, against or worldline, against_as_of, timeline, scene)
-                order["against"] = other.content
+                order["against"] = (await opened.studio.stories.pinned(*other)).content
         # The studio is closed meanwhile: what is pinned does not change, and others may want the folder.
         if golden is not None:
             return await _golden(golden, order, update, as_json)
-        done = await _played(order)
-        if html is not None:
-            await asyncio.to_thread(html.write_bytes, done.page)
-        report = json.loads(done.report)
-        if as_json:
-            emit(report)
-        else:
-            out().print(_shown(report))
-            if html is not None:
-                err().print(f"The page is in {escape(str(html))}.")
-        serious = any(one["severity"] != "note" for one in report["findings"])
-        return ExitCode.NO if strict and (serious or not _settled(report)) else ExitCode.OK
+        return await _report(order, html, strict, as_json)
 
     run(work, as_json=as_json)
+
+
+async def _report(order: dict[str, Any], html: Path | None, strict: bool, as_json: bool) -> ExitCode:
+    done = await _played(order)
+    if html is not None:
+        await asyncio.to_thread(html.write_bytes, done.page)
+    report = json.loads(done.report)
+    if as_json:
+        emit(report)
+    else:
+        out().print(_shown(report))
+        if html is not None:
+            err().print(f"The page is in {escape(str(html))}.")
+    serious = any(one["severity"] != "note" for one in report["findings"])
+    return ExitCode.NO if strict and (serious or not _settled(report)) else ExitCode.OK
 
 
 def _fits(mode: str, golden: Path | None, update: bool, golden_mode: bool) -> None:
