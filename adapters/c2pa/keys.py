@@ -128,7 +128,7 @@ class KeyFolder:
         place = self.folder / "leaf.pem"
         found = self._read(place)
         renew = min(RENEW_DAYS, self.leaf_days / 10)
-        if found is None or self._is_over(found[1][0], renew) or not _issued(found[1][0], root):
+        if found is None or self._is_over(found[1][0], renew) or not issued(found[1][0], root):
             key = ec.generate_private_key(ec.SECP256R1())
             leaf = _leaf_certificate(key, root_key, root, self.clock(), self.leaf_days)
             (place_first if found is None else replace)(place, _key_pem(key) + _pem(leaf))
@@ -203,7 +203,8 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
+def issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
+    """Whether that root has signed the leaf."""
     try:
         leaf.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):

@@ -18,7 +18,8 @@ from domain.story.merging.history import Counts, History, Line, Past, Version, b
 from domain.story.merging.names import NAMED_BY, names_apart
 from domain.tables import Reader, Where
 from projections.boards.documents import FIELDS, Reach
-from projections.boards.referring import Sides, every_id, referring
+from projections.boards.referring import Sides, referring
+from projections.boards.story import present
 
 READS: Final = ("documents", "worldlines", "timeline")
 """The projections that comparing and merging read."""
@@ -322,7 +323,7 @@ def plan(
         sides = Sides(
             lambda some, fields=None: documents_at(reader, project, history, target, some, fields),
             lambda some: shared.documents(some),
-            lambda category: every_id(reader, reaches(history, target), project, category),
+            lambda category: sorted(present(reader, reaches(history, target), project, category)),
         )
         merged = referring(merged, ours_touched, sides, court)
     meanwhile = ours_touched - {(one.category, one.id) for one in merged}

@@ -63,9 +63,9 @@ def every(
 
 
 def present(
-    reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str]
+    reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str] | None = None
 ) -> set[str]:
-    """Those of the named documents that are there, and not deleted, along a lineage."""
+    """Those of the named documents (of all) that are there, and not deleted, along a lineage."""
     found: dict[str, bool] = {}
     for id_, _, value in held(reader, chain, project, category, ids, field=SUMMARY):
         found[id_] = value is not None
