@@ -12,13 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from commands.declaration import Command
-from commands.studio.model import (
-    AcknowledgeModel,
-    AddModel,
-    CancelModelDownload,
-    RemoveModel,
-    RequestModelDownload,
-)
+from commands.studio.model import AcknowledgeModel, AddModel, RemoveModel
+from commands.studio.model_downloads import CancelModelDownload, RequestModelDownload
 from domain.ids import checked
 from domain.studio.model_values import ModelType, Risk
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
