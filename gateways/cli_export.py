@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 import typer
 from rich.markup import escape
@@ -19,11 +20,21 @@ from services.bootstrap import open_everything
 from services.exports.exporting import Made, export_archive, export_folder, export_preview
 from services.exports.gate import enforced, foreseen
 from services.exports.gathering import Gathered, gathered
-from services.studio import Asker
+from services.studio import Asker, Studio
 
 app = typer.Typer(no_args_is_help=True, help="Make games of stories.")
 
 _COLOURS = {"new": "green", "modified": "yellow", "removed": "red", "unchanged": "dim"}
+
+
+class Way(NamedTuple):
+    """Where a game goes and how; ``dry_run`` touches nothing."""
+
+    target: Path
+    as_zip: bool
+    dry_run: bool
+    force: bool
+    as_json: bool
 
 
 @app.callback()
@@ -64,48 +75,48 @@ def renpy(
     comfyvn export renpy ./saltmere --project demo --pov mara --pov ivo --dry-run
     """
 
-    async def work() -> None:
-        checked("project", project)
-        worlds = tuple(dict.fromkeys(world or [MAIN]))
-        order = Order.model_validate({
-            "timeline": timeline, "scene": scene, "worldlines": worlds,
-            "world_mode": world_mode or ("multi" if len(worlds) > 1 else "canonical"), "position": as_of,
-            "povs": tuple(dict.fromkeys(pov or [])), "pov_mode": pov_mode, "title": title, "version": version,
-            "mode": "warn" if acknowledged and mode == "sfw" else mode, "nsfw_acknowledged": acknowledged,
-        })
-        async with open_everything(settings_of(data), create=False) as opened:
-            await opened.counted_everything(["documents", "worldlines", "timeline", "assets"])
-            found = await gathered(opened.studio, project, order)
-            who = Asker(actor)
-            if dry_run:
-                gate = await foreseen(opened.studio, project, found, who)
-                told = await export_preview(found, target)
-                _foretell(target, told, all(one["allow"] for one in gate), as_json)
-                return
-            await enforced(opened.studio, project, found, who)
-            with progress("Exporting") as report:
-                def tell(_: str, done: int, total: int) -> None:
-                    report(done, total)
+    for given, known in ((pov_mode, POV_MODES), (mode, get_args(Order.model_fields["mode"].annotation)),
+                         (world_mode, get_args(Order.model_fields["world_mode"].annotation))):
+        if given is not None and given not in known:
+            run(partial(_wrong, given, known), as_json=as_json)
+    worlds = tuple(dict.fromkeys(world or [MAIN]))
+    wanted = {
+        "timeline": timeline, "scene": scene, "worldlines": worlds,
+        "world_mode": world_mode or ("multi" if len(worlds) > 1 else "canonical"), "position": as_of,
+        "povs": tuple(dict.fromkeys(pov or [])), "pov_mode": pov_mode, "title": title, "version": version,
+        "mode": "warn" if acknowledged and mode == "sfw" else mode, "nsfw_acknowledged": acknowledged,
+    }
+    way = Way(target, as_zip, dry_run, force, as_json)
+    run(lambda: _export(data, project, wanted, Asker(actor), way), as_json=as_json)
 
-                if as_zip:
-                    place = target if target.suffix == ".zip" else target.with_name(target.name + ".zip")
-                    _check_archive(place, force)
-                    package = found.packed()
-                    root = named([place.stem], lower=True, else_="game")[place.stem]
-                    await export_archive(opened.studio, package, place, root, tell)
-                    _tell_archive(place, found, as_json)
-                else:
-                    made = await export_folder(opened.studio, found, target, tell, force=force)
-                    _tell(target, made, as_json)
-            await opened.audited_everything()
 
-    if pov_mode is not None and pov_mode not in POV_MODES:
-        run(lambda: _wrong(pov_mode, POV_MODES), as_json=as_json)
-    if mode not in get_args(Order.model_fields["mode"].annotation):
-        run(lambda: _wrong(mode, ("sfw", "warn", "unrestricted")), as_json=as_json)
-    if world_mode not in (None, "canonical", "multi"):
-        run(lambda: _wrong(str(world_mode), ("canonical", "multi")), as_json=as_json)
-    run(work, as_json=as_json)
+async def _export(data: Path | None, project: str, wanted: Mapping[str, Any], who: Asker, way: Way) -> None:
+    checked("project", project)
+    order = Order.model_validate(wanted)
+    async with open_everything(settings_of(data), create=False) as opened:
+        await opened.counted_everything(["documents", "worldlines", "timeline", "assets"])
+        found = await gathered(opened.studio, project, order)
+        if way.dry_run:
+            gate = await foreseen(opened.studio, project, found, who)
+            told = await export_preview(found, way.target)
+            _foretell(way.target, told, all(one["allow"] for one in gate), way.as_json)
+            return
+        await enforced(opened.studio, project, found, who)
+        with progress("Exporting") as report:
+            await _write(opened.studio, found, way, lambda _, done, total: report(done, total))
+        await opened.audited_everything()
+
+
+async def _write(studio: Studio, found: Gathered, way: Way, tell: Callable[[str, int, int], None]) -> None:
+    if not way.as_zip:
+        made = await export_folder(studio, found, way.target, tell, force=way.force)
+        _tell(way.target, made, way.as_json)
+        return
+    place = way.target if way.target.suffix == ".zip" else way.target.with_name(way.target.name + ".zip")
+    _check_archive(place, way.force)
+    root = named([place.stem], lower=True, else_="game")[place.stem]
+    await export_archive(studio, found.packed(), place, root, tell)
+    _tell_archive(place, found, way.as_json)
 
 
 async def _wrong(given: str, known: tuple[str, ...]) -> None:

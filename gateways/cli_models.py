@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 import typer
-from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
 from commands.declaration import Command
-from commands.studio.model import (
-    AcknowledgeModel,
-    AddModel,
-    CancelModelDownload,
-    RemoveModel,
-    RequestModelDownload,
-)
+from commands.studio.model import AcknowledgeModel, AddModel, RemoveModel
+from commands.studio.model_downloads import CancelModelDownload, RequestModelDownload
 from domain.ids import checked
 from domain.studio.model_values import ModelType, Risk
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
+from gateways.cli_models_shown import catalogue, foretell, tell_end, tell_model
 from projections.studio.model_catalogue import ListModels, ShowModel
 from services.bootstrap import Opened, open_everything
 from services.models.catalogue import listed, planned, requested, shown, verified
@@ -74,32 +68,11 @@ def list_(
         if as_json:
             emit(found)
             return
-        table = Table(box=None, header_style="dim", pad_edge=False)
-        for name in ("model", "type", "size", "licence", "there", "to know"):
-            table.add_column(name, overflow="fold", no_wrap=name in ("model", "type", "size"))
-        for one in found["items"]:
-            table.add_row(
-                escape(one["id"]), one["type"], decimal(one["size_bytes"]) if one["size_bytes"] else "?",
-                escape(one["license"]), _there(one), ", ".join(one["risks"]),
-            )
-        out().print(table)
+        out().print(catalogue(found["items"]))
         if found["next"]:
             err().print("[dim]There are more: narrow the list, or raise --limit.[/]")
 
     run(work, as_json=as_json)
-
-
-def _there(one: Mapping[str, Any]) -> str:
-    if one["installed"]:
-        return "[green]yes[/]"
-    if one["another_file"]:
-        return "[red]another file[/]"
-    download = one["download"]
-    if download and download["status"] in ("waiting", "running"):
-        progress = download["progress"]
-        share = f"{100 * progress['done'] // progress['total']} %" if progress["total"] else "…"
-        return f"[yellow]{share}[/]"
-    return "[red]failed[/]" if download and download["status"] == "failed" else "[dim]no[/]"
 
 
 @app.command()
@@ -116,21 +89,7 @@ def show(model: ModelId, project: Project = "default", data: Data = None, as_jso
         if as_json:
             emit(one)
             return
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for name in ("name", "type", "path", "size_bytes", "license", "license_url", "source", "url", "sha256",
-                     "recommended_use", "hardware_notes", "notes", "tags", "added_by"):
-            if value := one.get(name):
-                told = decimal(value) if name == "size_bytes" else ", ".join(value) if name == "tags" else str(value)
-                table.add_row(f"[dim]{name.replace('_', ' ')}[/]", escape(told))
-        table.add_row("[dim]there[/]", _there(one))
-        out().print(f"[bold]{escape(one['id'])}[/] [dim]({one['origin']})[/]")
-        out().print(table)
-        for warning in one["warnings"]:
-            out().print(f"[yellow]• {escape(warning)}[/]")
-        for known in one["acknowledged"]:
-            out().print(f"[dim]{known['risk']} acknowledged by {escape(known['acknowledged_by'])}, "
-                        f"{known['acknowledged_at'][:19]}[/]")
-        _tell_error(one["download"])
+        tell_model(one)
 
     run(work, as_json=as_json)
 
@@ -261,7 +220,7 @@ def download(
         })
         async with open_everything(settings_of(data), processes=not dry_run) as opened:
             if dry_run:
-                return _foretell(await planned(opened.studio, project, command), as_json)
+                return foretell(await planned(opened.studio, project, command), as_json)
             receipt = await requested(opened.studio, project, command, Asker(actor))
             if detach:
                 await opened.audited_everything()
@@ -274,7 +233,7 @@ def download(
             await opened.counted_everything(READS)
             one = await _followed(opened, project, model, as_json)
             await opened.audited_everything()
-        return _tell_end(one, as_json)
+        return tell_end(one, as_json)
 
     run(work, as_json=as_json)
 
@@ -301,57 +260,6 @@ async def _shown(opened: Opened, project: str, model: str) -> dict[str, Any]:
     query = ShowModel.model_validate({"project": checked("project", project), "model_id": checked("model", model)})
     answer: dict[str, Any] = (await shown(opened.studio, query)).answer
     return answer
-
-
-def _tell_end(one: Mapping[str, Any], as_json: bool) -> ExitCode:
-    state = one["download"]
-    if as_json:
-        emit(one)
-    elif state["status"] == "finished":
-        result = state["result"]
-        how = "was there already" if result["reused"] else "is there"
-        out().print(f"[bold]{escape(result['path'])}[/] {how}: {decimal(result['size_bytes'])}, {result['format']}.")
-        out().print(f"[dim]sha256 {result['sha256']}[/]")
-    elif state["status"] == "cancelled":
-        err().print("[yellow]It was cancelled.[/]")
-    else:
-        _tell_error(state)
-    return ExitCode.OK if state["status"] == "finished" else ExitCode.NO
-
-
-def _tell_error(download: Mapping[str, Any] | None) -> None:
-    if download and download["error"] and download["status"] == "failed":
-        error = download["error"]
-        err().print(f"[bold red]{error['code']}: {escape(error['message'])}[/]")
-        for remedy in error["remediation"]:
-            err().print(f"  [dim]→[/] {escape(remedy['text'])}")
-        if hint := error["detail"].get("hint"):
-            err().print(f"  [dim]→[/] {escape(str(hint))}")
-
-
-def _foretell(told: Mapping[str, Any], as_json: bool) -> ExitCode:
-    if as_json:
-        emit(told)
-        return ExitCode.OK if told["ok"] else ExitCode.NO
-    table = Table(box=None, show_header=False, pad_edge=False)
-    size = told["size_bytes"]
-    rows = {
-        "from": told["url"], "to": told["target"], "size": decimal(size) if size else "nobody has said",
-        "came already": decimal(told["have_bytes"]) if told["have_bytes"] else "", "free": decimal(told["free_bytes"]),
-        "licence": f"{told['license']} {told['license_url']}", "checksum": told["sha256"] or "none",
-        "there": "yes" if told["installed"] else "",
-    }
-    for name, value in rows.items():
-        if value:
-            table.add_row(f"[dim]{name}[/]", escape(value))
-    out().print(table)
-    for warning in told["warnings"]:
-        out().print(f"[yellow]• {escape(warning)}[/]")
-    for one in told["hindrances"]:
-        err().print(f"[red]{one['code']}: {escape(one['message'])}[/]")
-    for risk in told["to_acknowledge"]:
-        err().print(f"[yellow]It would be refused without --accept {risk}[/]")
-    return ExitCode.OK if told["ok"] else ExitCode.NO
 
 
 @app.command()

@@ -11,20 +11,13 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from commands.studio.asset import RegisterAsset
+from commands.studio.asset import RegisterAsset, Said
 from domain.errors import Invalid, Remedy
 from domain.studio.asset_values import (
-    AssetType,
     Licence,
-    Metadata,
-    Name,
-    Notes,
-    Origin,
     Reference,
     Source,
-    Tags,
 )
-from domain.values import Value
 from services.dispatcher import Receipt
 from services.media.detection import detect
 from services.studio import Asker, Studio
@@ -35,18 +28,10 @@ NAME_LIMIT: Final = 200
 _UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-class AssetFacts(Value):
+class AssetFacts(Said):
     """What somebody says about a file that is to become an asset. ``license`` is another spelling of ``licence``."""
 
-    name: Name | None = None
-    asset_type: AssetType | None = None
-    tags: Tags | None = None
-    licence: Licence | None = None
     license: Licence | None = None
-    origin: Origin | None = None
-    notes: Notes | None = None
-    nsfw: bool | None = None
-    metadata: Metadata | None = None
     source: Source | None = None
     reference: Reference | None = None
 

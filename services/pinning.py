@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from commands.declaration import Pinned
 from domain.story.play import Story, content_digest
-
-if TYPE_CHECKING:
-    from services.stories import Stories
+from services.stories import Stories
 
 
 class PinnedStories:

@@ -16,7 +16,7 @@ from domain.errors import Invalid, NotFound, Remedy
 from domain.ids import MAIN, Token
 from domain.ports import Stream
 from domain.story.scene import CATEGORY as SCENE
-from domain.story.scene import Written
+from domain.story.scene_states import Written
 from domain.story.variable_tree import MISSING, change, changed, found
 from domain.story.variables import Name, Scope, key_of, misfit
 from domain.tables import Reader

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
 from domain.errors import Invalid, Remedy
 from domain.ids import MAIN
+from domain.ports import Log, ReadModels
 from domain.story.play import Story, story
 from projections.boards.story import READS, changed_at, story_content
-
-if TYPE_CHECKING:
-    from services.studio import Studio
 
 KEPT: Final = 64
 """Most stories kept."""
 
 KEPT_NODES: Final = 200_000
 """Most nodes of all stories kept; the newest stays even when it is larger."""
+
+
+class ReadSide(Protocol):
+    """What stories are read from: a studio has it. ``counted`` waits until projections have counted a position."""
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def models(self) -> ReadModels: ...
+
+    async def counted(self, projections: Sequence[str], position: int) -> None: ...
 
 
 class Named(NamedTuple):
@@ -34,8 +45,8 @@ class Named(NamedTuple):
 class Stories:
     """The stories of a studio. Reading and compiling run beside the event loop."""
 
-    def __init__(self, studio: Studio, *, kept: int = KEPT, kept_nodes: int = KEPT_NODES) -> None:
-        self._studio = studio
+    def __init__(self, side: ReadSide, *, kept: int = KEPT, kept_nodes: int = KEPT_NODES) -> None:
+        self._side = side
         self._kept: OrderedDict[Named, asyncio.Task[Story]] = OrderedDict()
         self._most, self._most_nodes = kept, kept_nodes
 
@@ -70,25 +81,25 @@ class Stories:
     async def _named(
         self, project: str, worldline: str, position: int, timeline: str | None, scene: str | None
     ) -> Named:
-        head = await self._studio.log.head()
+        head = await self._side.log.head()
         if position > head:
             raise Invalid(
                 f"Position {position} has not happened yet; the newest is {head}.", error="position_in_future",
                 remediation=[Remedy("Use a position that an answer has given out.", "use_known_position")],
                 detail={"position": position, "head": head},
             )
-        await self._studio.counted(READS, position or head)
+        await self._side.counted(READS, position or head)
         return await asyncio.to_thread(self._resolved, project, worldline, position or head, timeline, scene)
 
     def _resolved(
         self, project: str, worldline: str, position: int, timeline: str | None, scene: str | None
     ) -> Named:
-        with self._studio.models.reader() as reader:
+        with self._side.models.reader() as reader:
             # 0 would mean now; a project of which nothing has been told yet is empty at the first position too.
             return Named(project, worldline, changed_at(reader, project, position) or 1, timeline, scene)
 
     def _made(self, named: Named) -> Story:
-        with self._studio.models.reader() as reader:
+        with self._side.models.reader() as reader:
             content = story_content(reader, *named)
         return story(content)
 

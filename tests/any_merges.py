@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.story.merging.documents import Held
-from domain.story.scene import document_from
+from domain.story.merging.held import Held
 from domain.story.scene_rules import graph_problems
+from domain.story.scene_states import document_from
 
 IDS = ("a", "b", "c", "d", "e")
 TEXTS = ("one", "two", "three")

@@ -11,9 +11,9 @@ from door import Door, door
 from commands.declaration import Command
 from commands.story.scene import CreateScene
 from commands.story.worldline import ForkWorldline
-from domain.story.merging.documents import Held
+from domain.story.merging.held import Held
 from domain.story.merging.history import Version
-from domain.story.scene import Written, document_from, document_of
+from domain.story.scene_states import Written, document_from, document_of
 from projections.boards.merging import READS, Compared, Plan, Wanted, compare, documents_at, history_of, plan
 from services.merging.asking import Merge
 from services.merging.working import Merging, categories_of

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from adapters.files.replacing import place_first, replace
 from domain.errors import Remedy, Unavailable
 
 ORGANISATION: Final = "ComfyVN studio (self-made certificate)"
@@ -118,8 +118,8 @@ class KeyFolder:
             key = ec.generate_private_key(ec.SECP256R1())
             root = _root_certificate(key, self.clock())
             # The public half first: a signature by a root that nobody remembers could never be trusted again.
-            self._write(self.folder / "roots" / f"{root.fingerprint(hashes.SHA256()).hex()[:16]}.pem", _pem(root))
-            self._place(place, _key_pem(key) + _pem(root), replaces=found is not None)
+            replace(self.folder / "roots" / f"{root.fingerprint(hashes.SHA256()).hex()[:16]}.pem", _pem(root))
+            (place_first if found is None else replace)(place, _key_pem(key) + _pem(root))
             found = self._read(place)
             assert found is not None, "the root was just written"
         return found[0], found[1][0]
@@ -128,10 +128,10 @@ class KeyFolder:
         place = self.folder / "leaf.pem"
         found = self._read(place)
         renew = min(RENEW_DAYS, self.leaf_days / 10)
-        if found is None or self._is_over(found[1][0], renew) or not _issued(found[1][0], root):
+        if found is None or self._is_over(found[1][0], renew) or not issued(found[1][0], root):
             key = ec.generate_private_key(ec.SECP256R1())
             leaf = _leaf_certificate(key, root_key, root, self.clock(), self.leaf_days)
-            self._place(place, _key_pem(key) + _pem(leaf), replaces=found is not None)
+            (place_first if found is None else replace)(place, _key_pem(key) + _pem(leaf))
             found = self._read(place)
             assert found is not None, "the leaf was just written"
         return Chain(found[0], found[1][0], root)
@@ -156,28 +156,6 @@ class KeyFolder:
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificates[0].public_key():
             raise _damaged(place)
         return key, certificates
-
-    def _place(self, place: Path, data: bytes, *, replaces: bool) -> None:
-        """Writes a key file in one step; where none was, the first of several processes wins."""
-        self._write(place, data, only_first=not replaces)
-
-    def _write(self, place: Path, data: bytes, *, only_first: bool = False) -> None:
-        place.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if only_first:
-                try:
-                    os.link(name, place)
-                except FileExistsError:
-                    return
-            else:
-                os.replace(name, place)
-        finally:
-            Path(name).unlink(missing_ok=True)
 
 
 def _root_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
@@ -225,7 +203,8 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
+def issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
+    """Whether that root has signed the leaf."""
     try:
         leaf.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from adapters.c2pa.keys import Chain
+from adapters.c2pa.keys import Chain, issued
 from domain.canonical import canonical
 from domain.errors import ComfyVNError
 from domain.ports.credentials import Claim, Finding, Reading, ReadIngredient, State
@@ -75,7 +75,7 @@ def read(path: str, sidecar: str, roots: Sequence[x509.Certificate], now: dateti
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ComfyVNError) as error:
         return _unreadable(f"{type(error).__name__}: {error}"[:200])
     findings = [*_signature(leaf, raw, signed), *_content(path, claim), *_validity(leaf, now)]
-    trusted = any(_issued(leaf, root) for root in roots)
+    trusted = any(issued(leaf, root) for root in roots)
     if not trusted:
         findings.append(Finding("signingCredential.untrusted", "The certificate leads to no root that is known here."))
     codes = {one.code for one in findings} - {"signingCredential.untrusted"}
@@ -137,14 +137,6 @@ def _validity(leaf: x509.Certificate, now: datetime) -> list[Finding]:
     if leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         return []
     return [Finding("signingCredential.expired", f"The certificate was valid until {leaf.not_valid_after_utc}.")]
-
-
-def _issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
-    try:
-        leaf.verify_directly_issued_by(root)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _unreadable(why: str) -> Reading:

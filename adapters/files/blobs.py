@@ -20,6 +20,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from adapters.files.opening import opened
+from adapters.files.replacing import sync_folder
 from domain.errors import NotFound, Remedy, Unavailable
 from domain.ports import BlobInfo, KeptBlob
 
@@ -176,7 +177,7 @@ class StoredBlobs:
                 os.utime(place)  # whoever collects what nobody names sees that somebody is about to
         # Also for bytes that stood there already: whoever put them may not have synced the folder yet.
         for folder in (place.parent, *made):
-            _sync_folder(folder)
+            sync_folder(folder)
 
     async def _send(self, digest: str, size: int, data: bytes | Path) -> None:
         try:
@@ -264,16 +265,6 @@ def _make_folders(folder: Path) -> list[Path]:
         above = above.parent
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return [one.parent for one in missing_ones]
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened, and its entries are journalled
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _tidy(incoming: Path) -> None:

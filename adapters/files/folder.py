@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters.files.replacing import replace
 from domain.errors import Remedy, Unavailable
 
 
@@ -85,18 +85,7 @@ class DataFolder:
 
 def write_private_json(place: Path, told: Mapping[str, Any]) -> None:
     """Replaces a small JSON file in one step, readable by its owner alone: a reader sees the old or the new text."""
-    place.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=place.name + ".")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(told, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace(place, (json.dumps(told, indent=2) + "\n").encode())
 
 
 def read_json(place: Path) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from adapters.files.folder import write_private_json
+from adapters.files.replacing import sync_folder
 from domain.ports.model_files import FilesError, Present
 from domain.studio.fault import Fault, fault
 from domain.studio.model_values import FOLDERS, FORMATS, extension
@@ -102,7 +103,7 @@ class FilePart:
             else:
                 self._place.unlink(missing_ok=True)
             self._memo.unlink(missing_ok=True)
-            _sync(self._target.parent)
+            sync_folder(self._target.parent)
 
     def discard(self) -> None:
         with _told():
@@ -195,11 +196,3 @@ def _same(handle: int, place: Path) -> bool:
         return False
     here = os.fstat(handle)
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

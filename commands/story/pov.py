@@ -25,17 +25,10 @@ from domain.story.pov import (
     next_slot,
 )
 from domain.story.scene_model import NARRATOR
+from domain.texts import tidy_line
 from domain.values import Json
 
-
-def _clean(text: str) -> str:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ValueError("must not hold control characters")
-    text.encode()
-    return text.strip()
-
-
-PovName = Annotated[str, Field(max_length=200), AfterValidator(_clean)]
+PovName = Annotated[str, Field(max_length=200), AfterValidator(tidy_line)]
 View = Annotated[Token, Field(description="Which view; several windows on one project have one each.")]
 
 
@@ -50,7 +43,7 @@ class ForkSlot(Command):
     """Get a name of its own for a save slot, for a point of view; an empty one is the view's current."""
 
     view: View = DEFAULT_VIEW
-    slot: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_clean)]
+    slot: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(tidy_line)]
     pov: PovName | None = None
 
 

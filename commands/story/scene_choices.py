@@ -13,7 +13,7 @@ from commands.story.scene_refusals import choice_index, found_node, opened, unkn
 from domain.bounded_json import BoundedObject, Number, same_json
 from domain.errors import Invalid, Refused, Remedy
 from domain.ids import Token
-from domain.story.scene import Deleted, SceneEvent, Unwritten, Written
+from domain.story.scene_events import SceneEvent
 from domain.story.scene_model import (
     CHOICES_LIMIT,
     Actions,
@@ -26,6 +26,7 @@ from domain.story.scene_model import (
     plain,
 )
 from domain.story.scene_rules import address
+from domain.story.scene_states import Deleted, Unwritten, Written
 
 ChoiceIndex = Annotated[int, Field(ge=0, le=CHOICES_LIMIT, strict=True)]
 

@@ -14,9 +14,9 @@ from domain.bounded_json import BoundedObject, same_json
 from domain.errors import Invalid, Refused, Remedy
 from domain.ids import Token
 from domain.story.places import arranged, spread
-from domain.story.scene import (
+from domain.story.scene import evolve
+from domain.story.scene_events import (
     HEADER,
-    Deleted,
     NodesWritten,
     PlacedNode,
     SceneCreated,
@@ -25,13 +25,10 @@ from domain.story.scene import (
     SceneEvent,
     SceneHeader,
     SceneRestored,
-    Unwritten,
-    Written,
-    document_of,
-    evolve,
 )
 from domain.story.scene_model import TEXT_LIMIT, NodeId, Pov, SceneBody, Title, plain
 from domain.story.scene_rules import SHOWN, Problem, graph_problems, header_problems, warnings
+from domain.story.scene_states import Deleted, Unwritten, Written, document_of
 from domain.story.scene_writing import batches, same_node, summed
 from domain.values import Json
 

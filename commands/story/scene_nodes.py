@@ -15,8 +15,7 @@ from domain.bounded_json import BoundedObject, same_json
 from domain.errors import Invalid, Refused, Remedy
 from domain.ids import Token
 from domain.story.places import LONGEST, Place, arranged, between
-from domain.story.scene import (
-    Deleted,
+from domain.story.scene_events import (
     NodeAdded,
     NodeEdited,
     NodeMoved,
@@ -24,8 +23,6 @@ from domain.story.scene import (
     NodesWritten,
     PlacedNode,
     SceneEvent,
-    Unwritten,
-    Written,
 )
 from domain.story.scene_model import (
     NODES_LIMIT,
@@ -38,6 +35,7 @@ from domain.story.scene_model import (
     plain,
 )
 from domain.story.scene_rules import node_problems
+from domain.story.scene_states import Deleted, Unwritten, Written
 from domain.story.scene_writing import batches, same_node, summed
 
 Index = Annotated[int, Field(ge=0, le=NODES_LIMIT, strict=True)]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain.errors import Invalid, NotFound, Refused, Remedy
-from domain.story.scene import Deleted, PlacedNode, Unwritten, Written
+from domain.story.scene_events import PlacedNode
 from domain.story.scene_rules import SHOWN, Problem, address
+from domain.story.scene_states import Deleted, Unwritten, Written
 
 REMEDIES = {
     "duplicate_node": Remedy("Give every node of the scene an id of its own.", "rename_node"),

@@ -18,10 +18,12 @@ from domain.ids import Token
 from domain.ports import Stream
 from domain.story.authored import Key, State, Unwritten, document_from
 from domain.story.authored_writing import invalid
-from domain.story.scene import Deleted, SceneEvent, Written, document_of, evolve
-from domain.story.scene import Unwritten as NoScene
+from domain.story.scene import evolve
+from domain.story.scene_events import SceneEvent
 from domain.story.scene_model import Title
 from domain.story.scene_rules import schema_problems
+from domain.story.scene_states import Deleted, Written, document_of
+from domain.story.scene_states import Unwritten as NoScene
 from domain.story.template import CATEGORY, PARAMETERS_LIMIT, TEMPLATE
 from domain.story.template_filling import Parameter, Unfillable, filled, values_of
 from domain.story.template_library import LIBRARY

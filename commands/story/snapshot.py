@@ -29,17 +29,10 @@ from domain.story.snapshot import (
     vars_digest,
     workflow_hash,
 )
+from domain.texts import tidy_line
 from domain.values import Json
 
-
-def _clean(text: str) -> str:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ValueError("must not hold control characters")
-    text.encode()
-    return text.strip()
-
-
-Part = Annotated[str, Field(max_length=200), AfterValidator(_clean)]
+Part = Annotated[str, Field(max_length=200), AfterValidator(tidy_line)]
 Hash = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9:_-]*$")]
 
 

@@ -54,21 +54,14 @@ from domain.studio.asset_values import (
     Variant,
     distinct,
 )
+from domain.values import Value
 
 Reason = Annotated[str, Field(max_length=500)]
 
 
-class RegisterAsset(Command):
-    """Keep stored bytes as an asset. Bytes that are one already: what is named here is merged into what is known.
+class Said(Value):
+    """What people say about an asset; what is not named is not touched."""
 
-    Tags are added, ``metadata`` keys set, other named fields replaced, a source that tells something added.
-    """
-
-    digest: Digest
-    size: int = Field(ge=1, le=2**53)
-    media_type: MediaType
-    kind: Kind
-    cautions: Annotated[tuple[Caution, ...], Field(max_length=16)] = ()
     name: Name | None = None
     asset_type: AssetType | None = None
     tags: Tags | None = None
@@ -77,6 +70,24 @@ class RegisterAsset(Command):
     notes: Notes | None = None
     nsfw: bool | None = None
     metadata: Metadata | None = None
+
+
+class StoredBytes(Command):
+    """Bytes that are stored, and what was found out by looking at them."""
+
+    digest: Digest
+    size: int = Field(ge=1, le=2**53)
+    media_type: MediaType
+    kind: Kind
+    cautions: Annotated[tuple[Caution, ...], Field(max_length=16)] = ()
+
+
+class RegisterAsset(Said, StoredBytes):
+    """Keep stored bytes as an asset. Bytes that are one already: what is named here is merged into what is known.
+
+    Tags are added, ``metadata`` keys set, other named fields replaced, a source that tells something added.
+    """
+
     source: Source | None = None
     reference: Reference | None = None
 
@@ -86,68 +97,56 @@ class RegisterAsset(Command):
         return self.digest[:UID_LENGTH]
 
 
-class DescribeAsset(Command):
+class AboutAsset(Command):
+    """Something asked of an asset that is there."""
+
+    uid: Uid
+
+
+class DescribeAsset(Said, AboutAsset):
     """Say something else about an asset: what is named is replaced, the rest stays."""
 
-    uid: Uid
-    name: Name | None = None
-    asset_type: AssetType | None = None
-    tags: Tags | None = None
-    licence: Licence | None = None
-    origin: Origin | None = None
-    notes: Notes | None = None
-    nsfw: bool | None = None
-    metadata: Metadata | None = None
 
-
-class TagAsset(Command):
+class TagAsset(AboutAsset):
     """Add and take away tags; the others stay, whoever set them meanwhile."""
 
-    uid: Uid
     add: Tags = ()
     remove: Tags = ()
 
 
-class ReferenceAsset(Command):
+class ReferenceAsset(AboutAsset):
     """Say that something uses the asset, so that it is not removed under it."""
 
-    uid: Uid
     reference: Reference
 
 
-class ReleaseAsset(Command):
+class ReleaseAsset(AboutAsset):
     """Say that something no longer uses the asset."""
 
-    uid: Uid
     reference: Reference
 
 
-class RemoveAsset(Command):
+class RemoveAsset(AboutAsset):
     """Stop offering an asset that nothing uses."""
 
-    uid: Uid
     reason: Reason = ""
 
 
-class RestoreAsset(Command):
+class RestoreAsset(AboutAsset):
     """Offer a removed asset again."""
 
-    uid: Uid
 
-
-class RecordPreview(Command):
+class RecordPreview(AboutAsset):
     """Record small pictures that were made of an asset and stored as blobs."""
 
-    uid: Uid
     recipe: Code
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=16)]
     measures: Metadata = {}
 
 
-class RecordPreviewFailure(Command):
+class RecordPreviewFailure(AboutAsset):
     """Record why no picture can be made of an asset."""
 
-    uid: Uid
     recipe: Code
     reason: Code
     message: Reason = ""

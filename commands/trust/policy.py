@@ -44,14 +44,11 @@ from domain.trust.policy import (
 )
 from domain.trust.policy_defaults import BUILT_IN, FACTS, NOTICE
 from domain.trust.policy_handling import FACTS as HANDLING_FACTS
-from domain.trust.policy_handling import HANDLING_LIMIT, Handling, HandlingAction, Then, What, applies
+from domain.trust.policy_handling import HANDLING_LIMIT, Handling, applies
 from domain.trust.policy_rules import (
     FINDING_LIMIT,
     Action,
-    Condition,
-    Level,
     Rule,
-    RuleRemedy,
     Text,
     Thing,
     counted,
@@ -85,16 +82,8 @@ class RevokeAcknowledgement(PolicyCommand):
     reason: Notes = ""
 
 
-class SetPolicyRule(PolicyCommand):
+class SetPolicyRule(Rule, PolicyCommand):
     """Add a rule to this project, or change one of its own."""
-
-    rule_id: Token
-    actions: Annotated[tuple[Action, ...], Field(min_length=1, max_length=50)]
-    about: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=50)] = ()
-    when: Annotated[tuple[Condition, ...], Field(min_length=1, max_length=20)]
-    level: Level
-    message: Annotated[str, Field(min_length=1, max_length=500)]
-    remedy: RuleRemedy
 
 
 class RemovePolicyRule(PolicyCommand):
@@ -103,18 +92,11 @@ class RemovePolicyRule(PolicyCommand):
     rule_id: Token
 
 
-class SetPolicyHandling(PolicyCommand):
+class SetPolicyHandling(Handling, PolicyCommand):
     """Say what becomes of prompts, or of metadata that leaks: kept or stripped, for these actions, on conditions.
 
     What one handling strips is stripped, also where another keeps it.
     """
-
-    handling_id: Token
-    what: What
-    actions: Annotated[tuple[HandlingAction, ...], Field(min_length=1, max_length=20)]
-    when: Annotated[tuple[Condition, ...], Field(max_length=20)] = ()
-    then: Then
-    reason: Text = ""
 
 
 class RemovePolicyHandling(PolicyCommand):

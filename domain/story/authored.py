@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, JsonValue
 from domain.context import Context, Fields, Layout, Write
 from domain.references import Reference, no_references, own_id
 from domain.story.places import Place
+from domain.texts import exact_line
 from domain.values import Event, Value
 
 SUMMARY: Final = "summary"
@@ -40,13 +41,7 @@ Wrong = dict[str, str]
 """One thing that is wrong about a document: ``{"path", "message", "code"}``."""
 
 
-def _key(text: str) -> str:
-    if text != text.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ValueError("must not start or end with a space nor hold control characters")
-    return text
-
-
-Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_key)]
+Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(exact_line)]
 """What an item of a collection is called."""
 
 

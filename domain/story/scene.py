@@ -1,168 +1,37 @@
-"""Scenes: what can have happened to one, and the document that it adds up to.
+"""Scenes: what each event makes of one, and which fields of its document it sets.
 
-Events hold nodes as plain JSON, as they were judged when they were accepted: bounds that change later never make
-the past unreadable. Each node has a place of its own (``places.py``), so that order needs no list that everybody
-rewrites.
+The events themselves are in ``scene_events.py``, the situations in ``scene_states.py``; ``scene_writing.py`` leads the
+other way, from fields to events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, assert_never
-
-from pydantic import ConfigDict, Field, JsonValue
+from collections.abc import Iterable
+from typing import Any, assert_never
 
 from domain.context import Context, Fields, Layout
-from domain.story.places import Place
+from domain.story.scene_events import (
+    HEADER,
+    NODE_FIELD,
+    NodeAdded,
+    NodeEdited,
+    NodeMoved,
+    NodeRemoved,
+    NodesWritten,
+    PlacedNode,
+    SceneCreated,
+    SceneDeleted,
+    SceneEdited,
+    SceneEvent,
+    SceneHeader,
+    SceneRestored,
+    Summary,
+)
 from domain.story.scene_references import references
-from domain.values import Event, Value
+from domain.story.scene_states import Deleted, SceneState, Unwritten, Written
+from domain.story.scene_writing import write
 
 CATEGORY = "scene"
-
-HEADER: Final = ("title", "description", "start", "variables", "metadata", "default_pov")
-"""Everything of a scene document besides its id and its nodes."""
-
-NODE_FIELD: Final = "nodes/"
-"""Start of the path of a node among a document's fields: ``nodes/<id>``."""
-
-JsonObject = dict[str, JsonValue]
-
-
-class Summary(Value):
-    """What lists show of a scene: its title (its id while it has none) and how many nodes it has."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    title: str
-    nodes: int
-
-
-class PlacedNode(Value):
-    """A node as JSON, and where it stands among the others."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    place: Place
-    node: JsonObject
-
-    @property
-    def id(self) -> str:
-        return str(self.node["id"])
-
-
-class SceneHeader(Value):
-    """Fields of a scene besides its nodes; ``None`` is what was never given, or what an edit does not touch."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    title: str | None = None
-    description: str | None = None
-    start: str | None = None
-    variables: JsonObject | None = None
-    metadata: JsonObject | None = None
-    default_pov: str | None = None
-
-
-class SceneCreated(Event):
-    """A scene was written down. The nodes of a large one go on in ``NodesWritten`` events of the same command."""
-
-    scene_id: str
-    header: SceneHeader
-    nodes: tuple[PlacedNode, ...]
-    summary: Summary
-
-
-class SceneEdited(Event):
-    """Fields of the scene itself changed: those named, each with its whole value after (``None``: removed)."""
-
-    scene_id: str
-    changed: tuple[str, ...]
-    header: SceneHeader
-    summary: Summary
-
-
-class NodeAdded(Event):
-    """A node joined the scene."""
-
-    scene_id: str
-    node: PlacedNode
-    summary: Summary
-
-
-class NodeEdited(Event):
-    """A node changed: the whole node after, and the names of what changed (``choices/<id>`` for one choice)."""
-
-    scene_id: str
-    node: PlacedNode
-    changed: tuple[str, ...]
-
-
-class NodeMoved(Event):
-    """A node stands elsewhere among the others; nothing else of it changed."""
-
-    scene_id: str
-    node: PlacedNode
-
-
-class NodeRemoved(Event):
-    """A node left the scene; nothing points to it any more."""
-
-    scene_id: str
-    node_id: str
-    summary: Summary
-
-
-class NodesWritten(Event):
-    """Several nodes at once: those written stand whole (new, changed or moved), those removed by id."""
-
-    scene_id: str
-    written: tuple[PlacedNode, ...]
-    removed: tuple[str, ...]
-    summary: Summary
-
-
-class SceneDeleted(Event):
-    """The scene is out of sight; nothing of it is lost."""
-
-    scene_id: str
-
-
-class SceneRestored(Event):
-    """A deleted scene is back as it was."""
-
-    scene_id: str
-    summary: Summary
-
-
-SceneEvent = (
-    SceneCreated | SceneEdited | NodeAdded | NodeEdited | NodeMoved | NodeRemoved | NodesWritten
-    | SceneDeleted | SceneRestored
-)
-
-
-class Unwritten(Value):
-    """No such scene yet."""
-
-    kind: Literal["unwritten"] = "unwritten"
-
-
-class Written(Value):
-    """A scene that can be read and edited."""
-
-    kind: Literal["written"] = "written"
-    scene_id: str
-    header: SceneHeader
-    nodes: dict[str, PlacedNode]
-
-
-class Deleted(Value):
-    """A scene that was deleted; it can be restored."""
-
-    kind: Literal["deleted"] = "deleted"
-    scene: Written
-
-
-SceneState = Annotated[Unwritten | Written | Deleted, Field(discriminator="kind")]
 
 
 def evolve(state: Unwritten | Written | Deleted, event: SceneEvent) -> Unwritten | Written | Deleted:
@@ -234,32 +103,6 @@ def _nodes(nodes: Iterable[PlacedNode]) -> dict[str, Any]:
     return {NODE_FIELD + one.id: {"node": one.node, "place": list(one.place)} for one in nodes}
 
 
-def document_of(scene: Written) -> dict[str, Any]:
-    """The scene document of a state, with exactly the fields that were given."""
-    return _document(scene.scene_id, scene.header.model_dump(), [(one.place, one.node) for one in scene.nodes.values()])
-
-
-def document_from(scene_id: str, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The scene document that fields (as ``fields`` sets them) add up to."""
-    placed = [
-        (tuple(value["place"]), value["node"]) for path, value in stored.items()
-        if path.startswith(NODE_FIELD) and value is not None
-    ]
-    return _document(scene_id, stored, placed)
-
-
-def _document(scene_id: str, header: Mapping[str, Any], placed: list[tuple[Place, Any]]) -> dict[str, Any]:
-    known = {name: header[name] for name in HEADER if header.get(name) is not None}
-    ordered = sorted(placed, key=lambda one: (one[0], one[1]["id"]))
-    return {"id": scene_id, **known, "nodes": [node for _, node in ordered]}
-
-
-def _write(id_: str, state: Unwritten | Written | Deleted, fields: Fields) -> Sequence[SceneEvent]:
-    from domain.story.scene_writing import write  # that room is about these events, so it opens after this one
-
-    return write(id_, state, fields)
-
-
 CONTEXT = Context(
     category=CATEGORY,
     branches=True,
@@ -271,7 +114,7 @@ CONTEXT = Context(
     initial=Unwritten(),
     evolve=evolve,
     fields=fields,
-    write=_write,
+    write=write,
     layout=Layout({name: name for name in HEADER}, {"nodes": "node"}),
     references=references,
 )

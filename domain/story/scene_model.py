@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StrictBool, model_validator
 from domain.bounded_json import BoundedJson, BoundedObject, Number
 from domain.ids import Token
 from domain.story.directives import Directive
+from domain.texts import exact_line
 from domain.values import Value
 
 NODES_LIMIT: Final = 10_000
@@ -42,12 +43,6 @@ NARRATOR: Final = "narrator"
 """The point of view of a scene that names none."""
 
 
-def _name(text: str) -> str:
-    if text != text.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        raise ValueError("must not start or end with a space nor hold control characters")
-    return text
-
-
 def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
     # Not by min_length: that would add "not 0" to the errors of the items themselves.
     if not items:
@@ -61,13 +56,13 @@ def _path(text: str) -> str:
     return text
 
 
-NodeId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_name)]
+NodeId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(exact_line)]
 ChoiceId = NodeId
-Path = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name), AfterValidator(_path)]
+Path = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(exact_line), AfterValidator(_path)]
 """Where a variable stands: names joined by dots, ``party.gold``."""
 
-Pov = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
-Title = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_name)]
+Pov = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(exact_line)]
+Title = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(exact_line)]
 Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 Words = Annotated[str, Field(max_length=10_000)]
 

@@ -12,10 +12,9 @@ from domain.bounded_json import json_size, same_json
 from domain.context import Fields
 from domain.errors import Invalid, Remedy
 from domain.story.places import LONGEST
-from domain.story.scene import (
+from domain.story.scene_events import (
     HEADER,
     NODE_FIELD,
-    Deleted,
     NodeMoved,
     NodesWritten,
     PlacedNode,
@@ -26,12 +25,10 @@ from domain.story.scene import (
     SceneHeader,
     SceneRestored,
     Summary,
-    Unwritten,
-    Written,
-    document_of,
 )
 from domain.story.scene_model import NODES_LIMIT, SceneDocument
 from domain.story.scene_rules import SHOWN, Problem, graph_problems, schema_problems
+from domain.story.scene_states import Deleted, Unwritten, Written, document_of
 
 BATCH_BYTES: Final = 400 * 1024
 """Bytes of nodes that one event carries before the next begins."""

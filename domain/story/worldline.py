@@ -172,10 +172,10 @@ def evolve(state: State, event: WorldlineEvent) -> State:
     """What an event makes of a worldline."""
     match event:
         case WorldlineForked():
-            return Forked(parent=event.parent, forked_at=event.forked_at, **_described(event))
+            return Forked(parent=event.parent, forked_at=event.forked_at, **described(event))
         case WorldlineUpdated():
             assert isinstance(state, Forked), "a worldline is forked before it is updated"
-            return state.model_copy(update=_described(event))
+            return state.model_copy(update=described(event))
         case WorldlineArchived():
             assert isinstance(state, Forked), "a worldline is in use before it is put away"
             return Archived(was=state, reason=event.reason)
@@ -195,9 +195,9 @@ def fields(event: WorldlineEvent) -> Fields:
     """
     match event:
         case WorldlineForked():
-            return {**_described(event), "parent": event.parent, "forked_at": event.forked_at}
+            return {**described(event), "parent": event.parent, "forked_at": event.forked_at}
         case WorldlineUpdated():
-            return _described(event)
+            return described(event)
         case WorldlineArchived():
             return {"archived": {"reason": event.reason}}
         case WorldlineRestored():
@@ -208,7 +208,8 @@ def fields(event: WorldlineEvent) -> Fields:
             assert_never(event)
 
 
-def _described(event: WorldlineForked | WorldlineUpdated) -> dict[str, Any]:
+def described(event: WorldlineForked | WorldlineUpdated) -> dict[str, Any]:
+    """What people say about a worldline, as events and rows hold it."""
     return {
         "label": event.label, "lane": event.lane, "pov": event.pov, "root_node": event.root_node,
         "notes": event.notes, "metadata": event.metadata,

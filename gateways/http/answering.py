@@ -8,9 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from domain.errors import ComfyVNError, Denied, Invalid, NotFound
+from gateways.http.conversing import POLICY
 from gateways.http.problems import Headers, Reply, wrong_fields
 from gateways.http.visit import Visit
-from gateways.http.websocket import POLICY
 
 SHARED_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-content-type-options", b"nosniff"),

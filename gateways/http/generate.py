@@ -13,7 +13,6 @@ from domain.errors import Invalid, NotFound, Remedy
 from domain.ids import Token
 from domain.studio.fault import fault
 from domain.studio.job import Closed, Open
-from domain.studio.job_values import PRIORITY
 from domain.values import Value
 from gateways.http import openapi, schemas
 from gateways.http.asking import DEFAULT_PROJECT, asker, checked_name, refuse_if_match
@@ -26,7 +25,7 @@ from services.generation.accepting import Accepted, accepted, foreseen, recorded
 from services.generation.faults import raised
 from services.generation.library import find_preset
 from services.generation.showing import engine_shown, engines_shown, makes, preset_shown, presets_shown
-from services.generation.wishes import EngineId, Named, Wish
+from services.generation.wishes import EngineId, Terms, Wish
 from services.studio import Studio
 
 RUN: Final = "job:write"
@@ -36,21 +35,17 @@ ENGINES: Final = "engine:read"
 Prompt = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
-class RunPreset(Value):
-    """A run of a preset. `engine` goes before others where it suits; `spend_limit` is in credits (a credit is a cent).
-    `consent_given` says that the people shown have agreed; it is recorded with your name."""
+class PresetInputs(Value):
+    """What a preset is run with."""
 
     inputs: BoundedObject = {}
     quality_level: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    consent_given: bool = False
-    consent_statement: Annotated[str, Field(max_length=2000)] = ""
-    engine: EngineId | None = None
-    without: Annotated[tuple[EngineId, ...], Field(max_length=20)] = ()
-    account: Token | None = None
-    spend_limit: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
-    priority: Annotated[int, Field(ge=0, le=9)] = PRIORITY
-    deadline_seconds: Annotated[int, Field(ge=10, le=7 * 86_400)] | None = None
-    name: Named = ""
+
+
+class RunPreset(Terms, PresetInputs):
+    """A run of a preset. `engine` goes before others where it suits; `spend_limit` is in credits (a credit is a cent).
+    `consent_given` says that the people shown have agreed; it is recorded with your name."""
+
     nsfw_acknowledged: bool = False
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-import orjson
-
-from domain.errors import ComfyVNError
 from domain.ids import token
 from domain.tables import Reader
 from gateways.http.asking import DEFAULT_PROJECT, checked_name
-from gateways.http.hub import Behind, Hub, Subscription
+from gateways.http.conversing import Talk, converse, say
+from gateways.http.hub import Hub, Subscription
 from gateways.http.job_watching import SCOPE, SomeJobs, happening, is_over, several_jobs, some_jobs, wanted
 from gateways.http.metrics import Metrics
-from gateways.http.problems import malformed, wrong_fields
+from gateways.http.problems import wrong_fields
 from gateways.http.ring import Chunk
 from gateways.http.streams import NAMES_LIMIT, Send, check_after, chunks, read_after
 from gateways.http.visit import Visit, single
-from gateways.http.websocket import MESSAGE_LIMIT, TOO_SLOW, end, say
 from projections.reading import View
 from projections.studio.job_views import ListJobs, Status, list_jobs
 from services.studio import Studio
@@ -79,24 +75,16 @@ async def serve(studio: Studio, hub: Hub, metrics: Metrics, visit: Visit, send: 
     await hub.ready()
     await check_after(studio, hub, after)
     subscription = hub.subscribe(wanted(project, listener.filter.job_id), after)
-    metrics.subscribers.inc()
-    listening: asyncio.Task[ComfyVNError | None] | None = None
-    try:
-        await send({"type": "websocket.accept", "headers": [(b"x-request-id", visit.request_id.encode())]})
-        listening = asyncio.create_task(_listen(visit, subscription, listener))
-        try:
-            await _tell(studio, hub, subscription, listener, send)
-        except Behind as behind:
-            await end(metrics, visit, send, Behind(max(listener.position, 0), behind.reason), listening)
-        except ComfyVNError as error:
-            metrics.resumed.labels(error.code).inc()
-            await say(send, {"control": "resume", "after": listener.position, "reason": error.code})
-            await send({"type": "websocket.close", "code": TOO_SLOW, "reason": error.code})
-    finally:
-        if listening is not None:
-            listening.cancel()
-        hub.left(subscription)
-        metrics.subscribers.dec()
+
+    async def hear(message: dict[str, Any]) -> None:
+        """Each message replaces the filters and is answered with a new snapshot."""
+        listener.filter = read_filter(message)
+        listener.fresh = True
+        subscription.change(wanted(listener.project, listener.filter.job_id), None)
+
+    talk = Talk(lambda: _tell(studio, hub, subscription, listener, send), hear, FILTERS,
+                place=lambda _: listener.position)
+    await converse(hub, metrics, visit, send, subscription, talk)
 
 
 async def _tell(studio: Studio, hub: Hub, subscription: Subscription, listener: Listener, send: Send) -> None:
@@ -172,24 +160,6 @@ async def _update(studio: Studio, listener: Listener, chunk: Chunk, send: Send) 
     listener.position = fresh[-1].position
 
 
-async def _listen(visit: Visit, subscription: Subscription, listener: Listener) -> ComfyVNError | None:
-    """Takes messages until one is an error: each replaces the filters and is answered with a new snapshot."""
-    while True:
-        message = await visit.receive()
-        if message["type"] == "websocket.disconnect":
-            subscription.close("left")
-            return None
-        if message["type"] != "websocket.receive":
-            continue
-        try:
-            listener.filter = read_filter(_read_message(message.get("text")))
-        except ComfyVNError as error:
-            subscription.close("refused")
-            return error
-        listener.fresh = True
-        subscription.change(wanted(listener.project, listener.filter.job_id), None)
-
-
 def read_filter(given: Mapping[str, Any]) -> Filter:
     """Filters from parameters or a message; names are separated by commas, a message may also give lists."""
     sets, wrong = {}, []
@@ -220,18 +190,3 @@ def _is_token(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_message(text: str | None) -> dict[str, Any]:
-    if text is None or len(text) > MESSAGE_LIMIT:
-        raise malformed(f"a text of at most {MESSAGE_LIMIT} characters is needed")
-    try:
-        given = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise malformed(str(error)) from error
-    unknown = [name for name in given if name not in FILTERS] if isinstance(given, dict) else [""]
-    if unknown:
-        raise wrong_fields("The message", "invalid_fields", [
-            {"path": unknown[0][:100], "message": f"an object with some of {', '.join(FILTERS)} is needed"}
-        ])
-    return dict(given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from commands.studio.model import RequestModelDownload
+from commands.studio.model_downloads import RequestModelDownload
 from gateways.http import openapi, schemas
 from gateways.http.asking import DEFAULT_PROJECT, Locations, accepted, asker, checked_name, expected_version
 from gateways.http.bodies import check_media_type, read_command, read_object

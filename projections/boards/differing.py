@@ -11,7 +11,7 @@ from pydantic import Field
 from domain.errors import NotFound, Remedy
 from domain.ids import MAIN, Token
 from domain.story.merging.differences import Difference, differences
-from domain.story.merging.documents import NOTHING, Held
+from domain.story.merging.held import NOTHING, Held
 from domain.story.merging.history import Version
 from domain.story.merging.names import NAMED_BY
 from domain.story.merging.seen import declarations_of, seen_by

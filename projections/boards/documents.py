@@ -93,6 +93,14 @@ class Document(NamedTuple):
     worldline: str
 
 
+def standing(found: Document, worldline: str) -> dict[str, Any]:
+    """Where a document stands that was asked for on a worldline."""
+    return {
+        "version": found.version, "position": found.position, "worldline": worldline,
+        "inherited_from": None if found.worldline == worldline else found.worldline,
+    }
+
+
 def _held(reach: Reach) -> tuple[Where, Where]:
     return Where("valid_from", "<=", reach.upto), Where("valid_to", ">", reach.upto)
 

@@ -12,12 +12,14 @@ from typing import Any, Final, NamedTuple
 
 from domain.errors import NotFound, Remedy
 from domain.story.merging.conflicts import Conflict, Court, Decision, Rule, Settled
-from domain.story.merging.documents import NOTHING, SUMMARY, Held, Merged, equal, merge
+from domain.story.merging.documents import Merged, merge
+from domain.story.merging.held import NOTHING, SUMMARY, Held, equal
 from domain.story.merging.history import Counts, History, Line, Past, Version, bases, known, whole
 from domain.story.merging.names import NAMED_BY, names_apart
 from domain.tables import Reader, Where
 from projections.boards.documents import FIELDS, Reach
-from projections.boards.referring import Sides, every_id, referring
+from projections.boards.referring import Sides, referring
+from projections.boards.story import present
 
 READS: Final = ("documents", "worldlines", "timeline")
 """The projections that comparing and merging read."""
@@ -321,7 +323,7 @@ def plan(
         sides = Sides(
             lambda some, fields=None: documents_at(reader, project, history, target, some, fields),
             lambda some: shared.documents(some),
-            lambda category: every_id(reader, reaches(history, target), project, category),
+            lambda category: sorted(present(reader, reaches(history, target), project, category)),
         )
         merged = referring(merged, ours_touched, sides, court)
     meanwhile = ours_touched - {(one.category, one.id) for one in merged}

@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue
 
 from domain.errors import Invalid, Remedy
 from domain.ids import Token
-from domain.story import character, scene
+from domain.story import character
+from domain.story.scene_events import NODE_FIELD
 from domain.tables import Reader
 from projections.boards.documents import lineage
 from projections.boards.story import every
@@ -91,7 +92,7 @@ def named(document: Mapping[str, Any]) -> Iterator[Candidate]:
     listed = nodes.values() if isinstance(nodes, Mapping) else nodes if isinstance(nodes, list) else ()
     for index, node in enumerate(listed):
         if isinstance(node, Mapping):
-            yield from _of_node(node, f"{scene.NODE_FIELD}{index}")
+            yield from _of_node(node, f"{NODE_FIELD}{index}")
 
 
 def _of_node(node: Mapping[str, Any], path: str) -> Iterator[Candidate]:

@@ -11,6 +11,7 @@ from domain.errors import Invalid, NotFound, Remedy
 from domain.ids import Token
 from domain.story import character, scene
 from domain.story.presentation import Characters, plan, read, staged
+from domain.story.scene_events import NODE_FIELD
 from domain.story.scene_model import NodeId
 from domain.story.staging import EMPTY, Stage
 from domain.tables import Reader, Where
@@ -163,7 +164,7 @@ def _nodes(
     reader: Reader, chain: list[Reach], project: str, name: str, ids: Sequence[str]
 ) -> list[Mapping[str, Any]]:
     """Nodes of a scene in that order; raises ``NotFound``. Only they are read, however large the scene is."""
-    paths = sorted({scene.NODE_FIELD + id_ for id_ in ids})
+    paths = sorted({NODE_FIELD + id_ for id_ in ids})
     found: dict[str, Any] = {}
     for reach in reversed(chain):
         for start in range(0, len(paths), 400):
@@ -179,14 +180,14 @@ def _nodes(
             f"There is no scene {name} there and then.", error="unknown_scene",
             remediation=[Remedy("List the scenes of the worldline.", "list_scenes")], detail={"scene": name},
         )
-    missing = [id_ for id_ in ids if found.get(scene.NODE_FIELD + id_) is None]
+    missing = [id_ for id_ in ids if found.get(NODE_FIELD + id_) is None]
     if missing:
         raise NotFound(
             f"Scene {name} has no node {missing[0]!r} there and then.", error="unknown_node",
             remediation=[Remedy("Look at the scene for the ids of its nodes.", "show_scene")],
             detail={"scene": name, "nodes": missing[:100]},
         )
-    return [found[scene.NODE_FIELD + id_]["node"] for id_ in ids]
+    return [found[NODE_FIELD + id_]["node"] for id_ in ids]
 
 
 def _nameless() -> Invalid:

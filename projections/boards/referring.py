@@ -9,11 +9,9 @@ from domain.context import Context
 from domain.references import no_references
 from domain.story import character, scene, template, timeline, variables, world
 from domain.story.merging.conflicts import Court
-from domain.story.merging.documents import NOTHING, SUMMARY, Held, Merged
+from domain.story.merging.documents import Merged
+from domain.story.merging.held import NOTHING, SUMMARY, Held
 from domain.story.merging.referring import gone, led_somewhere
-from domain.tables import Reader
-from projections.boards.documents import Reach
-from projections.boards.story import held
 
 Address = tuple[str, str]
 
@@ -33,12 +31,6 @@ class Sides(NamedTuple):
     ours: Callable[..., Mapping[Address, Held]]
     base: Callable[[Collection[Address]], Mapping[Address, Held]]
     ids: Callable[[str], Sequence[str]]
-
-
-def every_id(reader: Reader, chain: Sequence[Reach], project: str, category: str) -> list[str]:
-    """The ids of the documents of a category that are there."""
-    alive = {id_: value is not None for id_, _, value in held(reader, chain, project, category, field=SUMMARY)}
-    return sorted(id_ for id_, there in alive.items() if there)
 
 
 def referring(merged: Sequence[Merged], touched: Collection[Address], sides: Sides, court: Court) -> list[Merged]:

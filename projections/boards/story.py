@@ -13,6 +13,7 @@ from typing import Any, Final
 from domain.errors import Invalid, NotFound, Remedy
 from domain.ids import MAIN
 from domain.story import scene as scenes
+from domain.story.scene_states import document_from
 from domain.tables import OPEN, Reader, Where
 from projections.boards.documents import FIELDS, Reach, document, lineage
 
@@ -62,9 +63,9 @@ def every(
 
 
 def present(
-    reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str]
+    reader: Reader, chain: Sequence[Reach], project: str, category: str, ids: Collection[str] | None = None
 ) -> set[str]:
-    """Those of the named documents that are there, and not deleted, along a lineage."""
+    """Those of the named documents (of all) that are there, and not deleted, along a lineage."""
     found: dict[str, bool] = {}
     for id_, _, value in held(reader, chain, project, category, ids, field=SUMMARY):
         found[id_] = value is not None
@@ -187,11 +188,11 @@ def _one_scene(
     reader: Reader, chain: list[Reach], project: str, worldline: str, as_of: int, scene: str
 ) -> dict[str, Any]:
     found = document(reader, chain, project, scenes.CATEGORY, scene)
-    return scenes.document_from(scene, _there(found, scenes.CATEGORY, scene, worldline, as_of))
+    return document_from(scene, _there(found, scenes.CATEGORY, scene, worldline, as_of))
 
 
 def _documents(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {id_: scenes.document_from(id_, fields) for id_, fields in found.items()}
+    return {id_: document_from(id_, fields) for id_, fields in found.items()}
 
 
 def _there(found: Any, noun: str, id_: str, worldline: str, as_of: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from domain.errors import NotFound, Remedy
 from domain.ids import MAIN, Token
 from domain.story import scene
 from domain.story.pov import DEFAULT_VIEW
+from domain.story.scene_events import NODE_FIELD
 from domain.story.snapshot import SHOWN, snapshot_id
 from domain.story.worldline import LANE_COLORS, LANE_LABELS, NamedLane
 from domain.tables import OPEN, Reader, Row, Where
@@ -197,7 +198,7 @@ def _compared(own: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, An
         whole = "added"
     else:
         whole = "changed" if any(one != "shared" for one in each.values()) else "shared"
-    start = scene.NODE_FIELD
+    start = NODE_FIELD
     nodes = {path.removeprefix(start): one for path, one in each.items() if path.startswith(start)}
     return {"badge": whole, "nodes": nodes}
 

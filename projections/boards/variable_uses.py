@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from domain.story import scene as scenes
+from domain.story.scene_events import NODE_FIELD
 from domain.story.scene_rules import address
 from domain.story.timeline import alternatives_of
 from domain.story.variables import clashes
@@ -71,7 +72,7 @@ def _used(reader: Reader, chain: Sequence[Reach], project: str) -> dict[str, dic
         for name in fields.get("variables") or {}:
             note(name, "begun", {"scene": id_})
         for path, value in sorted(fields.items()):
-            if path.startswith(scenes.NODE_FIELD):
+            if path.startswith(NODE_FIELD):
                 for how, name, where in uses(value["node"]):
                     note(name, how, {"scene": id_, "path": where})
     for id_, fields in every(reader, chain, project, TIMELINE).items():

@@ -18,7 +18,7 @@ from domain.ids import Token
 from domain.tables import Reader
 from projections.boards.document_texts import document_text
 from projections.boards.documents import Reach, lineage
-from projections.boards.story import SUMMARY, held
+from projections.boards.story import held, present
 from projections.reading import BranchQuery, View, bad_cursor, decode_cursor, encode_cursor
 
 DOCUMENTS_LIMIT: Final = 5000
@@ -61,7 +61,8 @@ def show_project(layouts: Mapping[str, Layout | None], reader: Reader, query: Sh
     after, as_of = _after(query)
     chain = lineage(reader, query.project, query.worldline, as_of)
     position = as_of or reader.position("documents")
-    ids = {category: _ids(reader, chain, query.project, category) for category in _wanted(layouts, query.category)}
+    ids = {category: sorted(present(reader, chain, query.project, category))
+           for category in _wanted(layouts, query.category)}
     things = [(category, id_) for category, names in ids.items() for id_ in names if (category, id_) > after]
     documents: dict[str, dict[str, orjson.Fragment]] = {category: {} for category in ids}
     taken, room = 0, PAGE_BYTES
@@ -101,11 +102,6 @@ def _wanted(layouts: Mapping[str, Layout | None], named: Sequence[str]) -> list[
             detail={"unknown": unknown, "known": [*layouts]},
         )
     return sorted(set(named)) or [*layouts]
-
-
-def _ids(reader: Reader, chain: Sequence[Reach], project: str, category: str) -> list[str]:
-    alive = {id_: value is not None for id_, _, value in held(reader, chain, project, category, field=SUMMARY)}
-    return sorted(id_ for id_, there in alive.items() if there)
 
 
 def _portions(things: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:

@@ -13,6 +13,7 @@ from domain.ids import Token
 from domain.story import scene
 from domain.story.knowledge import masked_scene
 from domain.story.scene_model import NARRATOR
+from domain.story.scene_states import document_from
 from domain.tables import Reader, Where
 from projections.boards.documents import Reach, lineage
 from projections.boards.story import every
@@ -127,7 +128,7 @@ def _scenes(reader: Reader, chain: list[Reach], project: str, ids: set[str], mas
     if not ids:
         return {}
     found = {
-        id_: scene.document_from(id_, fields)
+        id_: document_from(id_, fields)
         for id_, fields in every(reader, chain, project, scene.CATEGORY, ids).items()
     }
     if not mask:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from domain.ids import MAIN, Token
-from domain.story.merging.documents import Held
+from domain.story.merging.held import Held
 from domain.story.merging.history import Version
 from domain.story.merging.seen import seen_by
 from domain.story.worldline import LANE_COLORS

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import Field
-
 from domain.errors import NotFound, Remedy
 from domain.exchange.export import (
     CATEGORY,
@@ -18,9 +16,10 @@ from domain.exchange.export import (
     ExportStarted,
 )
 from domain.ids import Token
-from domain.tables import Change, Patch, Put, Reader, Row, Table, Where
+from domain.tables import Change, Patch, Put, Reader, Row, Table
 from projections.declaration import Happened, Projection
-from projections.reading import PageQuery, Query, View, page
+from projections.orders import OrdersQuery, advanced, newest_first, requested
+from projections.reading import Query, View
 
 EXPORTS = Table(
     name="exports",
@@ -43,18 +42,14 @@ def apply(happened: Happened) -> Iterable[Change]:
     match event:
         case ExportRequested():
             yield Put(EXPORTS.name, {
-                **key, "status": "waiting", "kind": event.order.kind, "ordered": event.order.model_dump(mode="json"),
-                "decisions": list(event.decisions), "attempt": 0, "phase": "waiting", "done": 0, "total": 0,
-                "result": None, "failure": None, "reason": "", "actor": recorded.actor,
-                "requested_position": recorded.position, "created_at": recorded.time, **told,
+                **key, **requested(happened), "kind": event.order.kind, "ordered": event.order.model_dump(mode="json"),
+                "decisions": list(event.decisions), "failure": None, **told,
             })
         case ExportStarted():
             changed = {"status": "running", "attempt": event.attempt, "phase": "reading", "done": 0, "total": 0}
             yield Patch(EXPORTS.name, key, {**changed, **told})
         case ExportAdvanced():
-            yield Patch(EXPORTS.name, key, {
-                "phase": event.phase, "done": event.done, "total": event.total, **told,
-            })
+            yield Patch(EXPORTS.name, key, {**advanced(event), **told})
         case ExportFinished():
             result = event.result.model_dump(mode="json")
             yield Patch(EXPORTS.name, key, {"status": "finished", "result": result, **told})
@@ -65,10 +60,8 @@ def apply(happened: Happened) -> Iterable[Change]:
             yield Patch(EXPORTS.name, key, {"status": "cancelled", "reason": event.reason, **told})
 
 
-class ListExports(PageQuery):
+class ListExports(OrdersQuery):
     """Exports, newest first."""
-
-    status: str | None = Field(default=None, pattern="^(waiting|running|finished|failed|cancelled)$")
 
 
 class ShowExport(Query):
@@ -79,11 +72,7 @@ class ShowExport(Query):
 
 def list_exports(reader: Reader, query: ListExports) -> dict[str, Any]:
     """A page of exports."""
-    where = [Where("project", "=", query.project)]
-    if query.status is not None:
-        where.append(Where("status", "=", query.status))
-    return page(reader, EXPORTS.name, *where, order=("-requested_position",), limit=query.limit, cursor=query.cursor,
-                shape=shape)
+    return newest_first(reader, EXPORTS.name, query, shape)
 
 
 def show_export(reader: Reader, query: ShowExport) -> dict[str, Any]:
@@ -102,7 +91,7 @@ def shape(row: Row) -> dict[str, Any]:
     """An export as the list and the single view show it."""
     hidden = {"project", "export_id", "phase", "done", "total", "ordered"}
     told = {name: value for name, value in row.items() if name not in hidden}
-    progress = {"phase": row["phase"], "done": row["done"], "total": row["total"]}
+    progress = {name: row[name] for name in ("phase", "done", "total")}
     file = f"/api/exports/{row['export_id']}/file?project={row['project']}" if row["status"] == "finished" else None
     return {"id": row["export_id"], "order": row["ordered"], "progress": progress, "file": file, **told}
 

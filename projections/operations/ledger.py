@@ -188,9 +188,9 @@ def show_account(reader: Reader, query: ShowAccount) -> dict[str, Any]:
     newest = reader.rows(ENTRIES.name, *of, order=("-position",), limit=20)
     return {
         **standing(row),
-        "open_reservations": [_attempt_shape(one) for one in open_],
+        "open_reservations": [_shape(one) for one in open_],
         "open_reservation_count": reader.count(ATTEMPTS.name, *held),
-        "entries": [_entry_shape(one) for one in newest],
+        "entries": [_shape(one) for one in newest],
     }
 
 
@@ -204,7 +204,7 @@ def list_entries(reader: Reader, query: ListEntries) -> dict[str, Any]:
         where.append(Where("position", "<=", query.as_of))
     return page(
         reader, ENTRIES.name, *where, order=("-position",), limit=query.limit, cursor=query.cursor,
-        shape=_entry_shape,
+        shape=_shape,
     )
 
 
@@ -216,7 +216,7 @@ def list_attempts(reader: Reader, query: ListAttempts) -> dict[str, Any]:
         where.append(Where("status", "=", query.status))
     return page(
         reader, ATTEMPTS.name, *where, order=("-opened_position",), limit=query.limit, cursor=query.cursor,
-        shape=_attempt_shape,
+        shape=_shape,
     )
 
 
@@ -247,11 +247,7 @@ def standing(row: Row) -> dict[str, Any]:
     }
 
 
-def _entry_shape(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in ("project", "account")}
-
-
-def _attempt_shape(row: Row) -> dict[str, Any]:
+def _shape(row: Row) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in ("project", "account")}
 
 

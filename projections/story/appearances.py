@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from domain.ids import Token
 from domain.story import scene
 from domain.story.character import CHARACTER
+from domain.story.scene_events import NODE_FIELD
 from domain.tables import PAGE_LIMIT, Change, Has, Put, Reader, Row, Supersede, Table, Where
 from projections.boards.documents import FIELDS, Reach, lineage
 from projections.declaration import Happened, Projection
@@ -75,9 +76,9 @@ def apply(happened: Happened) -> Iterable[Change]:
     project, worldline, _, scene_id = recorded.stream
     fields: Mapping[str, Any] = scene.CONTEXT.fields(happened.event)
     for path, value in fields.items():
-        if not path.startswith(scene.NODE_FIELD):
+        if not path.startswith(NODE_FIELD):
             continue
-        node_id = path.removeprefix(scene.NODE_FIELD)
+        node_id = path.removeprefix(NODE_FIELD)
         key = {"project": project, "worldline": worldline, "scene_id": scene_id, "node_id": node_id}
         yield Supersede(VERSIONS.name, key, {"present": value is not None})
         for name, (speaks, kinds) in named_in(value["node"] if value else {}).items():

@@ -12,7 +12,7 @@ from domain.errors import NotFound, Remedy
 from domain.ids import Token
 from domain.story.authored import SUMMARY, Authored, document_from, path_of
 from domain.tables import Reader, Row
-from projections.boards.documents import Document, document, lineage, listing
+from projections.boards.documents import Document, document, lineage, listing, standing
 from projections.reading import BranchPageQuery, BranchQuery, Query, View
 
 READS = ("documents", "worldlines")
@@ -88,7 +88,7 @@ def show_document(declared: Authored, reader: Reader, query: Any) -> dict[str, A
     id_ = getattr(query, declared.id_field)
     found = found_document(declared, reader, query, id_)
     told = {"id": id_, **document_from(declared, found.fields)}
-    return told if query.bare else {**told, **standing(found, query)}
+    return told if query.bare else {**told, **standing(found, query.worldline)}
 
 
 def show_item(declared: Authored, reader: Reader, query: Any) -> dict[str, Any]:
@@ -107,15 +107,7 @@ def show_item(declared: Authored, reader: Reader, query: Any) -> dict[str, Any]:
         )
     item = stored["item"] if collection.ordered else stored
     return {declared.id_field: id_, "collection": collection.name, "key": query.key, "item": item,
-            **standing(found, query)}
-
-
-def standing(found: Document, query: Any) -> dict[str, Any]:
-    """Where a document stands."""
-    return {
-        "version": found.version, "position": found.position, "worldline": query.worldline,
-        "inherited_from": None if found.worldline == query.worldline else found.worldline,
-    }
+            **standing(found, query.worldline)}
 
 
 def found_document(declared: Authored, reader: Reader, query: Any, id_: str) -> Document:

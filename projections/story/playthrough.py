@@ -24,6 +24,7 @@ from domain.story.playthrough import (
 )
 from domain.story.playthrough_values import Standing, Step
 from domain.story.retracing import moment_of
+from domain.story.scene_events import NODE_FIELD
 from domain.tables import Change, Drop, Patch, Put, Reader, Row, Table, Where
 from projections.boards.documents import Reach, document, lineage
 from projections.boards.story import DECLARED, VARIABLES, every, items
@@ -195,7 +196,7 @@ def show_playthrough(reader: Reader, query: ShowPlaythrough) -> dict[str, Any]:
     standing = Standing.model_validate(row["standing"])
     chain = lineage(reader, query.project, row["worldline"], row["pinned"])
     found = document(reader, chain, query.project, scenes.CATEGORY, standing.scene)
-    stored = found.fields.get(scenes.NODE_FIELD + standing.node) if found else None
+    stored = found.fields.get(NODE_FIELD + standing.node) if found else None
     variables = _stored_variables(reader, query)
     seen = variables if query.everything else known(variables, _declared(reader, chain, query.project), row["pov"])
     return {

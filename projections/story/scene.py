@@ -8,10 +8,12 @@ from pydantic import Field
 
 from domain.errors import NotFound, Remedy
 from domain.ids import Token
-from domain.story.scene import CATEGORY, NODE_FIELD, document_from
+from domain.story.scene import CATEGORY
+from domain.story.scene_events import NODE_FIELD
 from domain.story.scene_rules import SHOWN, judge, warnings
+from domain.story.scene_states import document_from
 from domain.tables import Reader, Row
-from projections.boards.documents import Document, Reach, document, lineage, listing
+from projections.boards.documents import Document, Reach, document, lineage, listing, standing
 from projections.reading import BranchPageQuery, BranchQuery, View
 
 PROJECTIONS = ()
@@ -75,7 +77,7 @@ def show_scene(reader: Reader, query: ShowScene) -> dict[str, Any]:
     if query.bare:
         return scene
     return {
-        **scene, **_standing(found, query),
+        **scene, **standing(found, query.worldline),
         "warnings": [one.shown() for one in warnings(scene)[:SHOWN]],
     }
 
@@ -91,21 +93,14 @@ def show_node(reader: Reader, query: ShowNode) -> dict[str, Any]:
             remediation=[Remedy("Look at the scene for the ids of its nodes.", "show_scene")],
             detail={"scene": query.scene_id, "node": query.node_id},
         )
-    return {"scene_id": query.scene_id, "node": stored["node"], **_standing(found, query)}
+    return {"scene_id": query.scene_id, "node": stored["node"], **standing(found, query.worldline)}
 
 
 def check_scene(reader: Reader, query: CheckScene) -> dict[str, Any]:
     """``{"id", "valid", "errors", "warnings", …}``."""
     found = _found(reader, query, query.scene_id)
     verdict = judge(document_from(query.scene_id, found.fields))
-    return {"id": query.scene_id, **verdict, **_standing(found, query)}
-
-
-def _standing(found: Document, query: BranchQuery) -> dict[str, Any]:
-    return {
-        "version": found.version, "position": found.position, "worldline": query.worldline,
-        "inherited_from": None if found.worldline == query.worldline else found.worldline,
-    }
+    return {"id": query.scene_id, **verdict, **standing(found, query.worldline)}
 
 
 def _found(reader: Reader, query: BranchQuery, scene_id: str) -> Document:

@@ -10,10 +10,10 @@ from domain.ids import Token
 from domain.story.authored import document_from
 from domain.story.timeline import TIMELINE, scenes_of, warnings
 from domain.tables import Reader
-from projections.boards.documents import lineage
+from projections.boards.documents import lineage, standing
 from projections.boards.story import present
 from projections.reading import BranchQuery, View
-from projections.story.authored import READS, found_document, seen_of, standing
+from projections.story.authored import READS, found_document, seen_of
 
 ROUTE: Final = "/api/timelines"
 
@@ -38,7 +38,9 @@ def show_timeline(reader: Reader, query: ShowTimelineDocument) -> dict[str, Any]
     """The document, and besides it ``version``, ``position``, ``worldline``, ``inherited_from`` and ``warnings``."""
     found = found_document(TIMELINE, reader, query, query.timeline_id)
     told = {"id": query.timeline_id, **document_from(TIMELINE, found.fields)}
-    return told if query.bare else {**told, **standing(found, query), "warnings": _odd(reader, query, told)[:SHOWN]}
+    if query.bare:
+        return told
+    return {**told, **standing(found, query.worldline), "warnings": _odd(reader, query, told)[:SHOWN]}
 
 
 def check_timeline(reader: Reader, query: CheckTimeline) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def check_timeline(reader: Reader, query: CheckTimeline) -> dict[str, Any]:
     keeping = [one for one in odd if one["code"] in ("missing_scene", "nothing_to_play")]
     return {
         "id": query.timeline_id, "playable": not keeping, "warnings": odd[:SHOWN], "count": len(odd),
-        **standing(found, query),
+        **standing(found, query.worldline),
     }
 
 

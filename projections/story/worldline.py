@@ -19,6 +19,7 @@ from domain.story.worldline import (
     WorldlineMerged,
     WorldlineRestored,
     WorldlineUpdated,
+    described,
 )
 from domain.tables import Change, Patch, Put, Reader, Row, Table, Where
 from projections.declaration import Happened, Projection
@@ -63,14 +64,14 @@ def apply(happened: Happened) -> Iterable[Change]:
         case WorldlineForked():
             yield Put(WORLDLINES.name, {
                 "project": recorded.stream.project, "worldline_id": event.worldline_id, "parent": event.parent,
-                "forked_at": event.forked_at, "forked_position": recorded.position, **_described(event),
+                "forked_at": event.forked_at, "forked_position": recorded.position, **described(event),
                 "archived": False, "reason": "", "version": recorded.version,
                 "created_at": recorded.time, "updated_at": recorded.time,
             })
         case WorldlineUpdated():
             key = {"project": recorded.stream.project, "worldline_id": event.worldline_id}
             yield Patch(WORLDLINES.name, key, {
-                **_described(event), "version": recorded.version, "updated_at": recorded.time,
+                **described(event), "version": recorded.version, "updated_at": recorded.time,
             })
         case WorldlineArchived() | WorldlineRestored():
             key = {"project": recorded.stream.project, "worldline_id": event.worldline_id}
@@ -95,13 +96,6 @@ def _merged(happened: Happened, event: WorldlineMerged) -> Iterable[Change]:
         "resolutions": [dict(one) for one in event.resolutions], "counts": event.counts, "story": event.story,
         "actor": recorded.actor, "time": recorded.time,
     })
-
-
-def _described(event: WorldlineForked | WorldlineUpdated) -> dict[str, Any]:
-    return {
-        "label": event.label, "lane": event.lane, "pov": event.pov, "root_node": event.root_node,
-        "notes": event.notes, "metadata": event.metadata,
-    }
 
 
 class ListWorldlines(PageQuery):

@@ -28,6 +28,7 @@ from domain.studio.model_entry import Entry
 from domain.studio.model_values import ModelType, licence
 from domain.tables import Change, Drop, Patch, Put, Reader, Row, Table, Where
 from projections.declaration import Happened, Projection
+from projections.orders import OrdersQuery, advanced, newest_first, requested
 from projections.reading import PageQuery, Query, View, page
 
 CUSTOM = Table(
@@ -87,10 +88,8 @@ def apply(happened: Happened) -> Iterable[Change]:
                 })
         case ModelDownloadRequested():
             yield Put(DOWNLOADS.name, {
-                **key, "number": event.number, "status": "waiting", "entry": event.order.entry.model_dump(mode="json"),
-                "attempt": 0, "phase": "waiting", "done": 0, "total": 0, "result": None, "fault": None, "reason": "",
-                "actor": recorded.actor, "requested_position": recorded.position, "created_at": recorded.time,
-                **moment,
+                **key, **requested(happened), "number": event.number,
+                "entry": event.order.entry.model_dump(mode="json"), "fault": None, **moment,
             })
         case _:
             if changed := _went_on(event):
@@ -105,7 +104,7 @@ def _went_on(event: Any) -> dict[str, Any]:
         case ModelDownloadStarted():
             return {"status": "running", "attempt": event.attempt, "phase": "connecting"}
         case ModelDownloadAdvanced():
-            return {"phase": event.phase, "done": event.done, "total": event.total}
+            return advanced(event)
         case ModelDownloadFinished():
             size = event.result.size_bytes
             return {"status": "finished", "phase": "placing", "done": size, "total": size,
@@ -134,10 +133,8 @@ class ShowCustomModel(Query):
     model_id: Token
 
 
-class ListModelDownloads(PageQuery):
+class ListModelDownloads(OrdersQuery):
     """The newest download of each model, newest first."""
-
-    status: str | None = Field(default=None, pattern="^(waiting|running|finished|failed|cancelled)$")
 
 
 class ShowModelDownload(Query):
@@ -175,11 +172,7 @@ def acknowledgements(reader: Reader, project: str, model_id: str) -> list[dict[s
 
 def list_downloads(reader: Reader, query: ListModelDownloads) -> dict[str, Any]:
     """A page of downloads."""
-    where = [Where("project", "=", query.project)]
-    if query.status is not None:
-        where.append(Where("status", "=", query.status))
-    return page(reader, DOWNLOADS.name, *where, order=("-requested_position",), limit=query.limit,
-                cursor=query.cursor, shape=download_shape)
+    return newest_first(reader, DOWNLOADS.name, query, download_shape)
 
 
 def show_download(reader: Reader, query: ShowModelDownload) -> dict[str, Any]:

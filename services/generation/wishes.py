@@ -20,13 +20,10 @@ EngineId = Annotated[str, Field(min_length=1, max_length=100)]
 Named = Annotated[str, Field(max_length=200)]
 
 
-class Wish(Value):
-    """One run of a preset. ``engine`` goes before the others where it suits, ``without`` names engines that must not be
-    used; ``spend_limit`` is the most that it may cost, in credits (a credit is a cent)."""
+class Terms(Value):
+    """How far a run may go. ``engine`` goes before the others where it suits, ``without`` names engines that must not
+    be used; ``spend_limit`` is the most that it may cost, in credits (a credit is a cent)."""
 
-    preset_id: Annotated[str, Field(min_length=1, max_length=100)]
-    inputs: BoundedObject = {}
-    quality: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     consent_given: bool = False
     consent_statement: Annotated[str, Field(max_length=2000)] = ""
     engine: EngineId | None = None
@@ -36,6 +33,14 @@ class Wish(Value):
     priority: Annotated[int, Field(ge=0, le=9)] = PRIORITY
     deadline_seconds: Annotated[int, Field(ge=10, le=7 * 86_400)] | None = None
     name: Named = ""
+
+
+class Wish(Terms):
+    """One run of a preset."""
+
+    preset_id: Annotated[str, Field(min_length=1, max_length=100)]
+    inputs: BoundedObject = {}
+    quality: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     worldline: Token = MAIN
     nsfw_acknowledged: bool = False
 

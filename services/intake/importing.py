@@ -17,8 +17,9 @@ from commands.studio.asset import RegisterAsset
 from domain.errors import Invalid, NotFound, Refused, Remedy
 from domain.ids import MAIN, checked, derived_id
 from domain.ports import Stream
-from domain.story.scene import CATEGORY, Unwritten
+from domain.story.scene import CATEGORY
 from domain.story.scene_model import CHOICES_LIMIT, TEXT_LIMIT
+from domain.story.scene_states import Unwritten
 from domain.studio.asset_values import Source
 from services.dispatcher import Receipt
 from services.intake import cards, chats

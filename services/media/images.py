@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from domain.studio.grey_values import eight_bits
 from services.media.rendering import RECIPES, Made, Piece, Unrenderable
 
 SIZES: Final = (512, 256)
@@ -62,11 +63,8 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = image.point(lambda value: value / 256, "L")
     elif image.mode in ("I", "F"):
-        low, high = image.getextrema()
-        # 32-bit pictures say nowhere what white is: 16-bit data is taken as such, anything else by its own range.
-        span = (0.0, 65535.0) if image.mode == "I" and low >= 0 and high <= 65535 else (float(low), float(high))
-        scale = 255 / ((span[1] - span[0]) or 1)
-        image = image.point(lambda value: value * scale + -span[0] * scale).convert("L")
+        scale, offset = eight_bits(image.mode == "I", *image.getextrema())
+        image = image.point(lambda value: value * scale + offset).convert("L")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert("RGB")

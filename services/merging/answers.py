@@ -9,7 +9,8 @@ from typing import Any, Final
 from commands.story.merging import RecordMerge, merged_told
 from domain.errors import ComfyVNError, Invalid, Refused, Remedy
 from domain.story.merging.conflicts import Settled
-from domain.story.merging.documents import NOTHING, Merged
+from domain.story.merging.documents import Merged
+from domain.story.merging.held import NOTHING
 from domain.story.worldline import MergeBase, WorldlineMerged
 from projections.boards.differing import document_told
 from projections.boards.merging import Plan

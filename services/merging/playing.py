@@ -9,10 +9,11 @@ import orjson
 
 from domain.bounded_json import same_json
 from domain.errors import ComfyVNError
-from domain.story.merging.documents import Held, Merged
+from domain.story.merging.documents import Merged
+from domain.story.merging.held import Held
 from domain.story.merging.proof import proof, skeleton
 from domain.story.play import Story, story
-from domain.story.scene import document_from
+from domain.story.scene_states import document_from
 from domain.tables import Reader, Where
 from projections.boards.merging import Plan
 from projections.boards.overlay import Overlaid

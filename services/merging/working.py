@@ -11,7 +11,7 @@ from commands.story.worldline import put_away
 from domain.errors import Invalid, NotFound, Remedy, Stale, Unavailable
 from domain.ids import MAIN, UNBRANCHED
 from domain.ports import Stream
-from domain.story.merging.documents import SUMMARY
+from domain.story.merging.held import SUMMARY
 from domain.story.merging.history import Version
 from domain.story.worldline import CATEGORY, WorldlineMerged
 from domain.tables import Reader, Where

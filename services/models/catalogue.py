@@ -6,7 +6,7 @@ import asyncio
 from hashlib import sha256
 from typing import Any, Final
 
-from commands.studio.model import RequestModelDownload
+from commands.studio.model_downloads import RequestModelDownload
 from domain.errors import NotFound, Refused, Remedy, Unavailable
 from domain.ids import UNBRANCHED, token
 from domain.ports import Stream

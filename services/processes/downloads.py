@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from commands.declaration import Command
-from commands.studio.model import (
+from commands.studio.model_downloads import (
     FailModelDownload,
     FinishModelDownload,
     ReportModelDownload,

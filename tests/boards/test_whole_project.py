@@ -22,6 +22,8 @@ from domain.context import Layout
 from domain.errors import Invalid, NotFound
 from domain.story import scene as scenes
 from domain.story.authored import document_from
+from domain.story.scene_events import HEADER
+from domain.story.scene_states import document_from as scene_document
 from domain.story.timeline import TIMELINE
 from projections.boards.document_texts import document_text
 
@@ -117,7 +119,7 @@ JSON = st.recursive(
 PLACES = st.lists(st.integers(-99, 99), min_size=1, max_size=3)
 KEYS = st.text(min_size=1, max_size=6)
 ITEMS = st.dictionaries(KEYS, st.tuples(JSON, PLACES), max_size=6)
-HEADERS = st.dictionaries(st.sampled_from(scenes.HEADER), JSON)
+HEADERS = st.dictionaries(st.sampled_from(HEADER), JSON)
 
 
 def stored(value: Any) -> str:
@@ -135,7 +137,7 @@ def test_a_scene_put_together_from_texts_is_the_scene(nodes: dict[str, Any], hea
     layout = scenes.CONTEXT.layout
     assert layout is not None
     text = document_text(layout, "gate", {path: stored(value) for path, value in whole_.items()})
-    assert parsed(text) == scenes.document_from("gate", whole_)
+    assert parsed(text) == scene_document("gate", whole_)
 
 
 @given(ITEMS)

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.files.vault import FileVault, default_key_file
+from adapters.files.vault import FileVault
+from adapters.files.vault_keys import default_key_file
 from domain.errors import Refused, Unavailable
 
 KEY = {"api_key": "k-0123456789-abcdefghij"}

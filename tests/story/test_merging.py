@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.story.merging.conflicts import Court, Decision, conflict_id
-from domain.story.merging.documents import NOTHING, Held, Merged, merge
+from domain.story.merging.documents import Merged, merge
+from domain.story.merging.held import NOTHING, Held
 
 RULES = st.sampled_from(["ours", "theirs", "newest"])
 
@@ -322,13 +323,19 @@ def test_a_field_without_conflict_may_be_decided_too_and_an_unknown_one_is_told(
     assert court.unused() == ["scene/s/nowhere"]
 
 
-def test_a_group_that_two_sides_make_contradict_itself_is_in_dispute_and_either_side_is_valid() -> None:
-    def version(*alternatives: dict[str, Any]) -> Held:
-        item = {"id": "g", "group": "g", "alternatives": list(alternatives)}
-        return held({"title": "Days", "entries/g": {"item": item, "place": [0]}})
+def group(*alternatives: dict[str, Any]) -> Held:
+    item = {"id": "g", "group": "g", "alternatives": list(alternatives)}
+    return held({"title": "Days", "entries/g": {"item": item, "place": [0]}})
 
-    rainy = {"scene": "x", "conditions": [{"key": "rain", "operator": "exists"}]}
-    base, ours, theirs = version({"scene": "x"}), version({"scene": "x", "final": True}), version({"scene": "x"}, rainy)
+
+RAINY = {"scene": "x", "conditions": [{"key": "rain", "operator": "exists"}]}
+
+
+@pytest.mark.parametrize(("base", "ours", "theirs"), [
+    (group({"scene": "x"}), group({"scene": "x", "final": True}), group({"scene": "x"}, RAINY)),
+    (group({"scene": "x"}, {"scene": "y"}), group({"scene": "x"}), group({"scene": "y"})),
+], ids=["contradicts itself", "leads nowhere"])
+def test_a_group_that_makes_sense_on_either_side_alone_is_in_dispute(base: Held, ours: Held, theirs: Held) -> None:
     court = Court()
     merge("timeline", "main", base, ours, theirs, court)
     (one,) = court.open

@@ -14,7 +14,8 @@ from merged_worldlines import Lines, lines
 from domain.errors import Refused
 from domain.references import Reference, released
 from domain.story.merging.conflicts import Court, Decision
-from domain.story.merging.documents import NOTHING, Held, merge
+from domain.story.merging.documents import merge
+from domain.story.merging.held import NOTHING, Held
 from domain.story.merging.referring import led_somewhere
 from domain.story.timeline import references
 from projections.boards.referring import CONTEXTS

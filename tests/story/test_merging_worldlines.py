@@ -24,7 +24,7 @@ from commands.story.scene import (
 from commands.story.worldline import ArchiveWorldline, UpdateWorldline
 from domain.errors import ComfyVNError, Invalid, NotFound, Refused
 from domain.story.merging.conflicts import Decision
-from domain.story.merging.documents import equal
+from domain.story.merging.held import equal
 from services.studio import Asker
 
 

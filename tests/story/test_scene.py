@@ -32,8 +32,8 @@ from commands.story.scene import (
 )
 from domain.errors import Invalid, NotFound, Refused, Stale
 from domain.story.places import GAP
-from domain.story.scene import (
-    CONTEXT,
+from domain.story.scene import CONTEXT
+from domain.story.scene_events import (
     NodeAdded,
     NodeEdited,
     NodeMoved,
@@ -46,10 +46,9 @@ from domain.story.scene import (
     SceneHeader,
     SceneRestored,
     Summary,
-    Written,
-    document_of,
 )
 from domain.story.scene_model import NODE_BYTES, TEXT_LIMIT, Node
+from domain.story.scene_states import Written, document_of
 from services.dispatcher import Dispatcher
 from services.registry import REGISTRY
 

@@ -17,9 +17,10 @@ from story_reading import Telling
 
 from commands.story.scene import CreateScene
 from domain.bounded_json import check_json, same_json
-from domain.story.scene import CONTEXT, document_from, document_of
+from domain.story.scene import CONTEXT
 from domain.story.scene_model import Choice, Condition, Node, SceneDocument, plain
 from domain.story.scene_rules import graph_problems, judge, warnings
+from domain.story.scene_states import document_from, document_of
 from services.registry import REGISTRY
 
 # --- any valid document -------------------------------------------------------------------------------------------

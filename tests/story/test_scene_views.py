@@ -32,7 +32,7 @@ from commands.story.scene import (
 from commands.story.worldline import ForkWorldline
 from domain.bounded_json import same_json
 from domain.errors import ComfyVNError, NotFound
-from domain.story.scene import Written, document_of
+from domain.story.scene_states import Written, document_of
 
 
 def scene(id_: str = "intro", **more: Any) -> CreateScene:

@@ -10,14 +10,11 @@ from hypothesis import given as given_any
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from commands.studio.model import (
-    AcknowledgeModel,
-    AddModel,
+from commands.studio.model import AcknowledgeModel, AddModel, ChangeModel, RemoveModel
+from commands.studio.model_downloads import (
     CancelModelDownload,
-    ChangeModel,
     FailModelDownload,
     FinishModelDownload,
-    RemoveModel,
     ReportModelDownload,
     RequestModelDownload,
     StartModelDownload,

@@ -9,12 +9,10 @@ from typing import Any
 from studios import look, project, studio_on
 
 from adapters.engines.local_comfy.catalogue import Missing, missing_fault
-from commands.studio.model import (
-    AddModel,
+from commands.studio.model import AddModel, ChangeModel, RemoveModel
+from commands.studio.model_downloads import (
     CancelModelDownload,
-    ChangeModel,
     FailModelDownload,
-    RemoveModel,
     RequestModelDownload,
     StartModelDownload,
 )

@@ -16,7 +16,8 @@ import pytest
 from fixtures_studio import RunningServer, StudioFactory, comfyvn, wait_until
 from model_server import FileServer, safetensors, serving, sha
 
-from commands.studio.model import AddModel, CancelModelDownload, RequestModelDownload
+from commands.studio.model import AddModel
+from commands.studio.model_downloads import CancelModelDownload, RequestModelDownload
 from domain.ids import UNBRANCHED
 from domain.ports import Stream
 from domain.studio.model import Cancelled, Failed, Finished, ModelDownloadRequested, Underway

@@ -6,23 +6,19 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from adapters.engines.attempts.attempts import Attempts
+from adapters.engines.attempts.engine import AttemptsEngine
 from adapters.engines.liveportrait.asking import Animate, arguments, judged
 from adapters.engines.liveportrait.installation import CAUTION, Installation, found
 from domain.ports.engines import (
     Accepted,
-    Balance,
-    Cancelling,
     EngineError,
     Health,
     Offer,
-    Outcome,
-    Product,
     Reading,
     Task,
     Traits,
@@ -38,22 +34,20 @@ REMEDY: Final = ("Install LivePortrait yourself, then set COMFYVN_LIVEPORTRAIT_P
 PASSED: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES", "PYTORCH_ENABLE_MPS_FALLBACK", "HF_HOME")
 
 
-class LivePortrait:
+class LivePortrait(AttemptsEngine):
     """``provider_liveportrait``. ``folder`` keeps the attempts, ``path`` and ``python`` say where it is installed."""
 
     def __init__(self, folder: Path, path: Path | None, python: str | None = None, *, slots: int = 1) -> None:
-        self._traits = Traits("provider_liveportrait", "LivePortrait", "local", False, True, slots, 1.0)
         path = None if path is None else path.expanduser().absolute()
         python = None if python is None else str(Path(python).expanduser())
         self._path, self._python = path, python
         self._looked: tuple[float, Installation] | None = None
         program = (sys.executable, "-m", "adapters.engines.liveportrait.child", str(path or ""), python or "")
-        self._attempts = Attempts(folder, program, slots=slots,
-                                  environment={name: os.environ[name] for name in PASSED if name in os.environ})
-
-    @property
-    def traits(self) -> Traits:
-        return self._traits
+        super().__init__(
+            Traits("provider_liveportrait", "LivePortrait", "local", False, True, slots, 1.0),
+            Attempts(folder, program, slots=slots,
+                     environment={name: os.environ[name] for name in PASSED if name in os.environ}),
+        )
 
     async def _installation(self) -> Installation:
         now = time.monotonic()
@@ -66,9 +60,6 @@ class LivePortrait:
         installation = await self._installation()
         if installation.wrong is not None:
             raise EngineError(installation.wrong)
-
-    async def balance(self) -> Balance | None:
-        return None
 
     async def health(self) -> Health:
         installation = await self._installation()
@@ -89,9 +80,6 @@ class LivePortrait:
         parameters = {"schema": Animate.model_json_schema(), "inputs": inputs, "caution": CAUTION}
         return [Offer("expression_transfer", "liveportrait", parameters, installation.missing)]
 
-    async def estimate(self, task: Task) -> tuple[float, str] | None:
-        return 0.0, "credits"
-
     async def submit(self, task: Task, reading: Reading) -> Accepted:
         asked = judged(task)
         await self.verify()
@@ -104,18 +92,3 @@ class LivePortrait:
             told = f"The installed LivePortrait has no option for {unknown}; a newer release has."
             raise EngineError(fault("CONTRACT_MISMATCH", told, field=unknown))
         return await self._attempts.take(task, reading)
-
-    async def find(self, attempt: str) -> Accepted | None:
-        return await self._attempts.find(attempt)
-
-    async def poll(self, accepted: Accepted) -> Outcome:
-        return await self._attempts.poll(accepted)
-
-    async def cancel(self, accepted: Accepted) -> Cancelling:
-        return await self._attempts.cancel(accepted)
-
-    def fetch(self, accepted: Accepted, product: Product) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._attempts.fetch(accepted, product)
-
-    async def close(self) -> None:
-        await self._attempts.close()

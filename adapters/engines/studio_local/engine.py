@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from adapters.engines.attempts.attempts import Attempts
+from adapters.engines.attempts.engine import AttemptsEngine
 from adapters.engines.studio_local.recipes import judged, offers
 from adapters.engines.studio_local.version import ffmpeg_program, versions
 from domain.ports.engines import (
     Accepted,
-    Balance,
-    Cancelling,
     EngineError,
     Health,
     Offer,
-    Outcome,
-    Product,
     Reading,
     Task,
     Traits,
@@ -32,25 +28,20 @@ from domain.studio.fault import fault
 PROGRAM: Final = (sys.executable, "-m", "adapters.engines.studio_local.child")
 
 
-class StudioLocal:
+class StudioLocal(AttemptsEngine):
     """``studio_local``. ``folder`` keeps the attempts; ``slots`` tasks run side by side, each in its own process."""
 
     def __init__(self, folder: Path, *, slots: int | None = None) -> None:
         slots = slots or max(1, min(4, (os.cpu_count() or 2) // 2))
-        self._traits = Traits("studio_local", "Built-in tools", "local", False, True, slots, 0.5)
-        self._attempts = Attempts(folder, PROGRAM, slots=slots, environment={
-            "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-        })
-
-    @property
-    def traits(self) -> Traits:
-        return self._traits
+        super().__init__(
+            Traits("studio_local", "Built-in tools", "local", False, True, slots, 0.5),
+            Attempts(folder, PROGRAM, slots=slots, environment={
+                "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+            }),
+        )
 
     async def verify(self) -> None:
         await self._attempts.opened()
-
-    async def balance(self) -> Balance | None:
-        return None
 
     async def health(self) -> Health:
         try:
@@ -67,9 +58,6 @@ class StudioLocal:
         await self._attempts.opened()
         return offers(() if await asyncio.to_thread(ffmpeg_program) else ("imageio-ffmpeg",))
 
-    async def estimate(self, task: Task) -> tuple[float, str] | None:
-        return 0.0, "credits"
-
     async def submit(self, task: Task, reading: Reading) -> Accepted:
         await self._attempts.opened()
         recipe = judged(task)
@@ -77,21 +65,6 @@ class StudioLocal:
             raise EngineError(fault("DEPENDENCY_MISSING", "Videos need ffmpeg, from the package imageio-ffmpeg.",
                                     missing=["imageio-ffmpeg"]))
         return await self._attempts.take(task, reading)
-
-    async def find(self, attempt: str) -> Accepted | None:
-        return await self._attempts.find(attempt)
-
-    async def poll(self, accepted: Accepted) -> Outcome:
-        return await self._attempts.poll(accepted)
-
-    async def cancel(self, accepted: Accepted) -> Cancelling:
-        return await self._attempts.cancel(accepted)
-
-    def fetch(self, accepted: Accepted, product: Product) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._attempts.fetch(accepted, product)
-
-    async def close(self) -> None:
-        await self._attempts.close()
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any, Final
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adapters.engines.attempts.child import Unfit
+from domain.studio.grey_values import eight_bits
 
 SIDE: Final = 16_384
 """Longest side of a picture that is opened."""
@@ -97,10 +98,8 @@ def plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = image.point(lambda value: value / 256, "L")
     elif image.mode in ("I", "F"):
-        low, high = image.getextrema()
-        span = (0.0, 65535.0) if image.mode == "I" and low >= 0 and high <= 65535 else (float(low), float(high))
-        scale = 255 / ((span[1] - span[0]) or 1)
-        image = image.point(lambda value: value * scale + -span[0] * scale).convert("L")
+        scale, offset = eight_bits(image.mode == "I", *image.getextrema())
+        image = image.point(lambda value: value * scale + offset).convert("L")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert("RGB")

@@ -45,6 +45,12 @@ class Asset:
     trouble: str = ""
     stored: tuple[str, int] | None = None
 
+    @property
+    def stem(self) -> str:
+        """Its name without the ending of a file."""
+        stem, _, ending = self.name.rpartition(".")
+        return stem if stem and len(ending) <= 5 else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Tale:

@@ -75,18 +75,13 @@ def _paths(
     stems: dict[str, str] = {}
     taken: set[str] = set()
     for asset in sorted(by_uid.values(), key=lambda one: one.uid):
-        stem = _stem(asset.name) or asset.uid
+        stem = asset.stem or asset.uid
         stems[asset.uid] = stem if stem not in taken else f"{stem} {asset.uid}"
         taken.add(stems[asset.uid])
     files = named((stems[uid] for uid in sorted(stems)), lower=True, else_="file")
     return {
         one: f"{folder}/{files[stems[asset.uid]]}.{endings[asset.media_type]}" for one, asset in usable.items()
     }
-
-
-def _stem(name: str) -> str:
-    stem, _, ending = name.rpartition(".")
-    return stem if stem and len(ending) <= 5 else name
 
 
 def _note(media: Media, kind: str, reference: str, name: str, assets: Mapping[str, Asset]) -> None:

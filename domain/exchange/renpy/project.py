@@ -65,7 +65,7 @@ def game(tales: Sequence[Tale], assets: Mapping[str, Asset], wishes: Wishes) -> 
     ]
     people = cast(tales)
     documents = list(_documents(tales, people))
-    readable = {one: _stem(asset.name) for one, asset in assets.items() if asset.name}
+    readable = {one: asset.stem for one, asset in assets.items() if asset.name}
     names = Names(used(documents), people.characters, readable)
     heard = voices(tales, names)
     media = Media()
@@ -134,8 +134,3 @@ def _right_to_left(text: str) -> bool:
     return not text.isascii() and any(
         "\u0590" <= letter <= "\u08ff" or "\ufb1d" <= letter <= "\ufeff" for letter in text
     )
-
-
-def _stem(name: str) -> str:
-    stem, _, ending = name.rpartition(".")
-    return stem if stem and len(ending) <= 5 else name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from domain.story.merging.conflicts import MISSING, same
-from domain.story.merging.documents import Held
+from domain.story.merging.held import Held
 from domain.story.merging.identities import keyed
 from domain.story.merging.values import PLACED
 

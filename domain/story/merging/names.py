@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from domain.story.merging.conflicts import MISSING, Court
-from domain.story.merging.documents import Held, Merged, newer_side
+from domain.story.merging.documents import Merged, newer_side
+from domain.story.merging.held import Held
 
 NAMED_BY: Final = ("title", "name")
 """Fields that hold what people call a thing."""

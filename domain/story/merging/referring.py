@@ -10,7 +10,8 @@ from domain.context import Context
 from domain.errors import Invalid, Remedy
 from domain.references import Reference, Target, released
 from domain.story.merging.conflicts import MISSING, Court, Path, same
-from domain.story.merging.documents import Held, Merged, newer_side, writes_of
+from domain.story.merging.documents import Merged, newer_side, writes_of
+from domain.story.merging.held import Held
 
 LEADING_SHOWN: Final = 50
 """Most references that one conflict names."""

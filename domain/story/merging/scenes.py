@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from domain.story.merging.conflicts import MISSING, Court, Path
+from domain.story.merging.held import Held
 from domain.story.scene_rules import address
-
-if TYPE_CHECKING:
-    from domain.story.merging.documents import Held
 
 NODES: Final = "nodes/"
 

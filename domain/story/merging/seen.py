@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from domain.story.knowledge import Declarations, concerns, known, masked_node
-from domain.story.merging.documents import Held
+from domain.story.merging.held import Held
 
 DECLARED: Final = "declarations/"
 VALUES: Final = "values/"

@@ -1,14 +1,12 @@
-"""What must hold in a merged timeline: no branch group says of one scene that it is final and that it is not."""
+"""What must hold in a merged timeline: a branch group leads somewhere, and says of a scene one thing about its end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from domain.story.merging.conflicts import MISSING, Court, Path
+from domain.story.merging.held import Held
 from domain.story.timeline import final_and_not
-
-if TYPE_CHECKING:
-    from domain.story.merging.documents import Held
 
 ENTRIES: Final = "entries/"
 
@@ -16,11 +14,14 @@ ENTRIES: Final = "entries/"
 def nothing_said_twice(
     path: Path, fields: dict[str, Any], base: Held, ours: Held, theirs: Held, court: Court
 ) -> dict[str, Any]:
-    """The fields of a merged timeline. Where both sides' alternatives contradict each other only together, the whole
-    group is in dispute: either side by itself makes sense."""
+    """The fields of a merged timeline. Where both sides' alternatives contradict each other only together, or each side
+    took away what the other kept, the whole group is in dispute: either side by itself makes sense."""
     found = dict(fields)
     for name, value in fields.items():
-        if not name.startswith(ENTRIES) or not final_and_not(value["item"]):
+        if not name.startswith(ENTRIES):
+            continue
+        item = value["item"]
+        if item.get("alternatives") != [] and not final_and_not(item):
             continue
         was, mine, yours = (one.fields.get(name, MISSING) for one in (base, ours, theirs))
         told = court.settle("both_changed", (*path, *name.split("/", 1)), was, mine, yours)

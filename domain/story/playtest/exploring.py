@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from domain.story.dice import MODULUS, Dice, fallen
-from domain.story.playtest.machine import ONWARD, Machine, Met, Stand
+from domain.story.playtest.machine import Machine
+from domain.story.playtest.steps import ONWARD, Met, Stand
 
 PACE: Final = 4096
 """States between two words about how far it is."""
