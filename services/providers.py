@@ -17,6 +17,7 @@ from domain.ports.secrets import Kept
 from domain.studio.fault import Fault, fault
 from domain.trust.provider import CATEGORY, Connected
 from services.generation.engines import KNOWN
+from services.provider_remedies import remedies, unanswered
 from services.redaction import SECRETS, redact
 from services.studio import Asker, Studio
 
@@ -165,7 +166,8 @@ class Providers:
             balance = None
             if verify:
                 with self.studio.vault.trying(id_, key):
-                    await self._verified(provider)
+                    if (why := await self._asked(provider)) is not None:
+                        raise _said_no(provider, why)
                     balance = await self._asked_balance(id_)
             before = await self.studio.vault(id_)
             since_before = (await self.studio.vault.all()).get(id_)
@@ -199,14 +201,15 @@ class Providers:
         provider = _provider(id_)
         key = await self.studio.vault(id_)
         if key is None:
-            return _no(id_, fault("AUTH_MISSING", f"{provider.name} is not connected.", engine=id_))
+            return _no(provider, fault("AUTH_MISSING", f"{provider.name} is not connected.", engine=id_))
         if provider.hub:
             return {"ok": True, "id": id_, **_balance(None), "error": None, "remediation": [],
                     "message": "There is a key. Whether it is good shows when something is downloaded."}
         self.studio.engines.forget(id_)
         try:
-            await self._verified(provider)
-        except ComfyVNError as error:
+            if (why := await self._asked(provider)) is not None:
+                return _no(provider, why)
+        except Refused as error:
             return {
                 "ok": False, "id": id_, **_balance(None), "message": SECRETS.text(error.message), "error": error.code,
                 "remediation": [one._asdict() for one in error.remediation],
@@ -238,15 +241,17 @@ class Providers:
         return {"ok": True, "id": id_, "message": f"{provider.name} is disconnected; its key is forgotten here. "
                 "Revoke it at the provider if it may have leaked."}
 
-    async def _verified(self, provider: Provider) -> None:
+    async def _asked(self, provider: Provider) -> Fault | None:
+        """What the provider has against the key; raises ``Refused`` where there is no engine to ask."""
         engine = self._engine(provider)
         try:
             async with asyncio.timeout(self.patience_seconds):
                 await engine.verify()
         except EngineError as error:
-            raise _said_no(provider, error.fault) from None  # its cause may hold the key
+            return error.fault
         except TimeoutError:
-            raise _said_no(provider, fault("CONNECTION_TIMEOUT", f"{provider.name} did not answer in time.")) from None
+            return fault("CONNECTION_TIMEOUT", f"{provider.name} did not answer in time.")
+        return None
 
     async def _asked_balance(self, id_: str) -> Balance | None:
         try:
@@ -312,21 +317,26 @@ def _provider(id_: str) -> Provider:
 
 
 def _said_no(provider: Provider, why: Fault) -> ComfyVNError:
-    remedies = [Remedy(why.meaning.text, why.meaning.action)]
-    kind: type[ComfyVNError] = Refused
-    if why.retryable and not why.code.startswith("AUTH"):
-        kind = Unavailable
-        remedies.append(Remedy("Or connect without asking the provider: `verify` false.", "connect_unverified"))
-    message = redact(why.message)
+    kind: type[ComfyVNError] = Unavailable if unanswered(why) else Refused
     return kind(
-        message if provider.name in message else f"{provider.name}: {message}", error=why.code, remediation=remedies,
+        _message(provider, why), error=why.code,
+        remediation=remedies(provider.id, provider.name, provider.keys_at, why, "connect"),
         detail=redact({**why.detail, "retryable": why.retryable}),
     )
 
 
-def _no(id_: str, why: Fault) -> dict[str, Any]:
-    return {"ok": False, "id": id_, **_balance(None), "message": redact(why.message), "error": why.code,
-            "remediation": why.remediation()}
+def _no(provider: Provider, why: Fault) -> dict[str, Any]:
+    message = _message(provider, why)
+    if unanswered(why):
+        message += " The stored key stays as it is: nothing was said of it."
+    found = remedies(provider.id, provider.name, provider.keys_at, why, "test")
+    return {"ok": False, "id": provider.id, **_balance(None), "message": message, "error": why.code,
+            "remediation": [one._asdict() for one in found]}
+
+
+def _message(provider: Provider, why: Fault) -> str:
+    message = str(redact(why.message))
+    return message if provider.name in message else f"{provider.name}: {message}"
 
 
 def _balance(balance: Balance | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The web in memory: the whole port without a network, for tests. Pages are bytes with a tag, asked for as over HTTP."""
+"""The web in memory: the whole port without a network, for tests. Pages are asked for as over HTTP."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -147,11 +148,10 @@ def test_no_name_leads_out(files: ModelFiles, folder: str, name: str) -> None:
         with pytest.raises(FilesError) as caught, ask():
             pass
         assert caught.value.fault.code in CODES
-    try:
+    with suppress(FilesError):
         assert files.found(folder, name) is None
+    with suppress(FilesError):
         assert files.coming(folder, name) is None
-    except FilesError as error:
-        assert error.fault.code == "VALIDATION_ERROR"
 
 
 def test_whole_model_files_are_listed_folder_by_folder(files: ModelFiles) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from behaviour import ASKED, given
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from commands.trust.provider import RecordConnection, RecordDisconnection
 from domain.errors import Invalid, Unavailable
+from domain.studio.fault import CODES, fault
 from domain.trust.provider import (
     CONTEXT,
     Connected,
@@ -26,6 +27,7 @@ from domain.trust.provider import (
     Unconnected,
 )
 from services.access import TokenBook
+from services.provider_remedies import Doing, remedies, unanswered
 from services.providers import PROVIDERS, Providers, checked_key
 from services.redaction import SECRETS
 from services.registry import REGISTRY
@@ -230,6 +232,50 @@ def test_a_provider_that_is_away_is_told_apart_from_a_bad_key(trouble: str) -> N
             engine.trouble = ""
             assert (await at.client.post(f"{url}/test")).json()["ok"]
             assert (await at.client.get(url)).json()["key"]["verified"] is True
+
+    run(scenario)
+
+
+SENSELESS = ("start the engine", "another engine", "install", "choose another", "engine")
+"""What cannot be done about somebody else's service."""
+
+
+@pytest.mark.parametrize("id_", PROVIDERS)
+@pytest.mark.parametrize("code", CODES)
+def test_what_helps_is_something_that_one_can_do(id_: str, code: str) -> None:
+    provider = PROVIDERS[id_]
+    why = fault(code, "No.")
+    for doing in get_args(Doing):
+        told = remedies(id_, provider.name, provider.keys_at, why, doing)
+        assert told
+        said = " ".join(one.text for one in told)
+        assert id_ in said or provider.name in said
+        assert not [word for word in SENSELESS if word in said.lower()]
+        unasked = [one.action for one in told if one.action == "connect_unverified" or "without asking" in one.text]
+        assert bool(unasked) == (doing == "connect" and unanswered(why))
+        assert len({one.text for one in told}) == len(told)
+
+
+@pytest.mark.parametrize(("trouble", "action"), [
+    ("CONNECTION_REFUSED", "retry"), ("SERVICE_UNAVAILABLE", "retry"), ("RATE_LIMIT_EXCEEDED", "wait"),
+    ("AUTH_EXPIRED", "replace_key"), ("AUTH_INSUFFICIENT_PERMISSIONS", "replace_key"),
+    ("INSUFFICIENT_FUNDS", "top_up"), ("ENGINE_ERROR", "retry"), ("UNKNOWN_ERROR", "retry"),
+])
+def test_a_stored_key_that_cannot_be_tested_stays_and_is_not_connected_unasked(trouble: str, action: str) -> None:
+    async def scenario() -> None:
+        async with door() as at:
+            engine = engine_of(at)
+            url = "/api/providers/provider_fal"
+            missing = (await at.client.post(f"{url}/test")).json()
+            assert (missing["error"], missing["remediation"][0]["action"]) == ("AUTH_MISSING", "add_key")
+            await at.client.post(f"{url}/connect", json={"api_key": KEY})
+            engine.trouble = trouble
+            told = (await at.client.post(f"{url}/test")).json()
+            assert (told["ok"], told["error"], told["remediation"][0]["action"]) == (False, trouble, action)
+            assert "connect_unverified" not in [one["action"] for one in told["remediation"]]
+            assert "Start the engine" not in str(told)
+            assert KEY not in str(told)
+            assert await at.studio.vault("provider_fal") == {"api_key": KEY}
 
     run(scenario)
 
