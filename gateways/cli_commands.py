@@ -19,8 +19,10 @@ from gateways import (
     cli_ledger,
     cli_log,
     cli_models,
+    cli_models_change,
     cli_play,
     cli_playtest,
+    cli_policy,
     cli_processes,
     cli_projections,
     cli_provenance,
@@ -63,8 +65,10 @@ app.add_typer(cli_assets.app, name="assets")
 app.add_typer(cli_token.app, name="token")
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_ledger.app, name="ledger")
+app.add_typer(cli_policy.app, name="policy")
 app.command()(cli_disclosure.disclosure)
 cli_play.app.command("test")(cli_playtest.playtest)
+cli_models.app.command("change")(cli_models_change.change)
 
 
 @app.command()

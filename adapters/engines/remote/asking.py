@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any, Final
 
 import httpx
@@ -112,14 +113,19 @@ class Asking:
         self.outgoing = outgoing or Outgoing(
             private, connect_seconds=min(10.0, patience_seconds), piece_seconds=patience_seconds
         )
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(patience_seconds, connect=min(10.0, patience_seconds)),
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        # Made when somebody asks: reading the certificates takes a tenth of a second, and most processes ask nothing.
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(self._patience, connect=min(10.0, self._patience)),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=20),
             follow_redirects=False, trust_env=False, headers={"User-Agent": "comfyvn", "Accept": "application/json"},
         )
 
     async def close(self) -> None:
-        await self._http.aclose()
+        if "_http" in self.__dict__:
+            await self._http.aclose()
         await self.outgoing.close()
 
     def ours(self, url: object) -> str | None:
