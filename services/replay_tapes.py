@@ -13,10 +13,11 @@ from weakref import WeakValueDictionary
 from domain.errors import Invalid, Remedy
 from domain.ids import UNBRANCHED, checked
 from domain.ports import Stream
-from domain.story.play import Story
+from domain.story.play import Story, recorded, trace_digest
 from domain.story.playthrough import CATEGORY
 from domain.story.replaying import Mark, Replay
-from services.replaying import Recording, story_of, traced, unknown
+from services.replay_digests import TraceDigest
+from services.replaying import Recording, Verdict, judged, story_of, traced, unknown
 from services.studio import Studio
 
 MARKS_LIMIT: Final = 1000
@@ -27,6 +28,9 @@ KEPT: Final = 64
 
 KEPT_EVENTS: Final = 100_000
 """Most events of all that are kept; the newest stays even when it has more."""
+
+EVERYTHING: Final = 2**62
+"""More marks than there are."""
 
 Trace = tuple[list[dict[str, Any]], str]
 
@@ -47,8 +51,10 @@ class Tape:
     newest: int = 0
     marks: list[Mark] = field(default_factory=list)
     _replay: Replay | None = None
+    _digest: TraceDigest | None = None
     _ends: list[int] = field(default_factory=list)
     _traced: tuple[int, Trace] | None = None
+    _judged: tuple[int, Verdict] | None = None
     _lock: Lock = field(default_factory=Lock)
 
     def recording(self, version: int) -> Recording:
@@ -73,6 +79,35 @@ class Tape:
             )
         return self.marks[cursor : min(cursor + count, there)], there > cursor + count
 
+    def judged(self, version: int, *, anew: bool = False) -> Verdict:
+        """What the whole replay comes to at a version. It plays what was never played; ``anew`` plays everything."""
+        if anew:
+            return judged(self.recording(version))
+        with self._lock:
+            if self._judged is None or self._judged[0] != version:
+                self._judged = version, self._verdict(version)
+            return self._judged[1]
+
+    def _verdict(self, version: int) -> Verdict:
+        replay = self._stood(version)
+        if replay is None:
+            return judged(self.recording(version))
+        if self._digest is None:
+            self._digest = TraceDigest(self.story)
+        last = self.marks[-1] if self.marks else None
+        return Verdict(
+            len(self.marks), len(replay.stations), last if last is not None and last.differs else None,
+            self._digest.of(replay.path), bool(replay.at and replay.at.finished),
+        )
+
+    def _stood(self, version: int) -> Replay | None:
+        """The replay, when it stands at that version after playing on to it; nothing when it has gone further."""
+        events = self._count(version)
+        if len(self._ends) > events:
+            return None
+        self._play(events, EVERYTHING)
+        return self._replay
+
     def _play(self, events: int, marks: int) -> None:
         """Plays on until there are more than so many marks, or so many events have been played."""
         if self._replay is None:
@@ -89,7 +124,12 @@ class Tape:
         """The trace of the path that stands at a version, and its digest."""
         with self._lock:
             if self._traced is None or self._traced[0] != version:
-                self._traced = version, traced(self.recording(version))
+                replay = self._stood(version)
+                if replay is None:
+                    self._traced = version, traced(self.recording(version))
+                else:
+                    steps = recorded(self.story, replay.path)
+                    self._traced = version, (steps, trace_digest(steps))
             return self._traced[1]
 
 

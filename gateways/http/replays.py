@@ -21,7 +21,6 @@ from gateways.http.problems import Reply, encode, unfit, wrong_fields
 from gateways.http.routing import Door
 from gateways.http.visit import Visit, single
 from services.replay_tapes import MARKS_LIMIT, Tape, Tapes
-from services.replaying import judged
 from services.studio import Studio
 
 SCOPE: Final = f"{CATEGORY}:read"
@@ -66,9 +65,13 @@ def replay_doors(studio: Studio) -> list[Door]:
         return await walked(visit, asked, asked.cursor, asked.steps)
 
     async def status(visit: Visit) -> Reply:
-        given = _parameters(visit, {"playthrough_id", "version"})
+        given = _parameters(visit, {"playthrough_id", "version", "anew"})
+        if (anew := given.get("anew", "false")) not in ("true", "false"):
+            raise wrong_fields("The query string", "invalid_parameters", [
+                {"path": "anew", "message": "this is either true or false"}
+            ])
         tape, version = await read(visit, given.get("playthrough_id", ""), _whole(given, "version", None, 2**53, 1))
-        verdict = await asyncio.to_thread(judged, tape.recording(version))
+        verdict = await asyncio.to_thread(tape.judged, version, anew=anew == "true")
         return Reply(200, encode({
             "playthrough_id": tape.playthrough_id, "version": version, **verdict.shown(),
             "content": tape.events[0].pin.content,
@@ -93,7 +96,9 @@ def replay_doors(studio: Studio) -> list[Door]:
             "StepReplay", "The next steps of a replay, each compared with what was recorded.", StepReplay)),
         Door("GET", "/replay/status", answer=status, operation=_reading(
             "ShowReplay", "A whole replay: whether path, variables, dice and digests came out as they were recorded.",
-            [schemas.parameter("playthrough_id", "query", schemas.NAME, required=True), _VERSION])),
+            [schemas.parameter("playthrough_id", "query", schemas.NAME, required=True), _VERSION,
+             schemas.parameter("anew", "query", {"type": "boolean", "default": False},
+                               "Play everything again, also what was played before.")])),
         Door("GET", "/api/playthroughs/{playthrough_id}/trace", answer=trace, operation=_reading(
             "ShowPlaythroughTrace", "Every moment of the path of a playthrough, and the digest of all of them.",
             [schemas.parameter("playthrough_id", "path", schemas.NAME, required=True), _VERSION,

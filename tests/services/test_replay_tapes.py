@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 from door import Door, door, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.errors import Invalid, NotFound
+from domain.story.dice import Dice
+from domain.story.play import At, Station, recorded, story, trace_digest
 from domain.story.replaying import Replay
+from services.replay_digests import TraceDigest
 from services.replay_tapes import Tapes
-from services.replaying import recording
+from services.replaying import judged, recording, traced
 
 LOOP = {"id": "loop", "start": "a", "nodes": [
     {"id": "a", "text": "On.", "choices": [{"id": "go", "target": "b"}]},
@@ -96,3 +101,71 @@ def test_what_is_not_kept_is_played_again() -> None:
             assert second.marked(version, 0, 100) == first.marked(version, 0, 100)
 
     run(scenario)
+
+
+def test_a_verdict_plays_what_was_never_played_and_says_what_playing_everything_says() -> None:
+    async def scenario() -> None:
+        async with door() as here:
+            await begun(here)
+            tapes = Tapes(here.studio)
+            tape, early = await tapes.tape("demo", "p")
+            tape.marked(early, 0, 30)
+            first = tape.judged(early)
+            assert first == tape.judged(early, anew=True) == judged(tape.recording(early))
+            assert first.diverged is None
+            assert tape.judged(early) is first, "nothing is played or hashed for a second answer"
+            known = list(tape.marks)
+            versions = [early]
+            for path, body in (("/p/advance", {"steps": 3}), ("/p/back", {"to_step": 20}), ("/p/advance", {"steps": 1}),
+                               ("/p/back", {"to_step": 0}), ("/p/advance", {"steps": 90})):
+                await asked(here, path, body)
+                tape, version = await tapes.tape("demo", "p")
+                assert tape.judged(version) == judged(tape.recording(version))
+                assert tape.traced(version) == traced(tape.recording(version))
+                assert tape.traced(version)[1] == tape.judged(version).trace
+                versions.append(version)
+            assert all(one is other for one, other in zip(known, tape.marks, strict=False)), "no mark was played twice"
+            for version in versions:
+                assert tape.judged(version) == judged(tape.recording(version))
+
+    run(scenario)
+
+
+def test_the_door_answers_from_what_was_played_and_plays_everything_when_it_is_asked_to() -> None:
+    async def scenario() -> None:
+        async with door() as here:
+            await begun(here)
+            told = {"project": "demo", "playthrough_id": "p"}
+            first = (await here.client.get("/replay/status", params=told)).json()
+            assert first["ok"]
+            assert first["finished"] is False
+            for more in ({}, {"anew": "true"}, {"version": str(first["version"])}):
+                assert (await here.client.get("/replay/status", params=told | more)).json() == first
+            wrong = await here.client.get("/replay/status", params=told | {"anew": "maybe"})
+            assert (wrong.status_code, wrong.json()["error"]) == (422, "invalid_parameters")
+            await asked(here, "/p/advance", {"steps": 1})
+            after = (await here.client.get("/replay/status", params=told)).json()
+            assert (after["steps"], after["marks"]) == (first["steps"] + 1, first["marks"] + 1)
+            assert after == (await here.client.get("/replay/status", params=told | {"anew": "true"})).json()
+
+    run(scenario)
+
+
+STORY = story({"id": "s", "entries": [{"id": "e", "scene": "loop"}], "scenes": {"loop": LOOP}, "variables": {}})
+
+
+def moment_at(step: int, salt: int) -> At:
+    return At(0, "loop", "ab"[step % 2], {"step": step, "salt": salt}, Dice(1, 1, 0), "")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 150)), max_size=8))
+def test_a_digest_that_grows_is_that_of_the_whole_trace(turns: list[tuple[int, int]]) -> None:
+    """Each turn goes back to a moment and goes on from there for some more."""
+    growing = TraceDigest(STORY)
+    path: list[Station] = []
+    for kept, more in turns:
+        del path[kept:]
+        path += [(moment_at(len(path) + step, kept), None) for step in range(more)]
+        assert growing.of(path) == trace_digest(recorded(STORY, path))
+        assert growing.of(path) == trace_digest(recorded(STORY, path)), "asked again it is the same"
