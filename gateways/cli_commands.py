@@ -13,6 +13,7 @@ from gateways import (
     cli_disclosure,
     cli_doctor,
     cli_export,
+    cli_export_workflow,
     cli_generate,
     cli_import,
     cli_jobs,
@@ -69,6 +70,7 @@ app.add_typer(cli_policy.app, name="policy")
 app.command()(cli_disclosure.disclosure)
 cli_play.app.command("test")(cli_playtest.playtest)
 cli_models.app.command("change")(cli_models_change.change)
+cli_export.app.command("workflow")(cli_export_workflow.workflow)
 
 
 @app.command()

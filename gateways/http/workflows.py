@@ -1,4 +1,4 @@
-"""The door for workflows that users bring: a graph of ComfyUI in, a preset out."""
+"""The doors for workflows that users bring: a graph of ComfyUI in, a preset out; and the stored graph back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,41 @@ from gateways.http.asking import DEFAULT_PROJECT, asker, checked_name, refuse_if
 from gateways.http.bodies import check_media_type
 from gateways.http.problems import Reply, encode, wrong_fields
 from gateways.http.routing import Answering, Door
+from gateways.http.views import matches
 from gateways.http.visit import Visit, single
+from services.generation.stored_workflows import stored_workflow
 from services.generation.taking import FILE_BYTES, take_workflow, told
 from services.studio import Studio
 
 SCOPE: Final = "preset:write"
+READ: Final = "preset:read"
 _PARAMETERS: Final = frozenset({"project", "id", "title", "operation", "expose", "replace", "dry_run"})
 _YES_NO: Final = {"true": True, "false": False}
 
 
 def workflow_doors(studio: Studio) -> list[Door]:
-    """Taking a workflow in."""
-    return [Door("POST", "/api/workflows", answer=_taking(studio), operation=_TAKE)]
+    """Taking a workflow in, and giving a stored one back."""
+    return [
+        Door("POST", "/api/workflows", answer=_taking(studio), operation=_TAKE),
+        Door("GET", "/api/workflows/{digest}", answer=_giving(studio), operation=_GIVE),
+    ]
+
+
+def _giving(studio: Studio) -> Answering:
+    async def answer(visit: Visit) -> Reply:
+        given = single(visit.parameters(), frozenset({"project", "job", "asset", "graph"}))
+        project = checked_name("project", given.get("project", DEFAULT_PROJECT))
+        visit.grant.need(READ, project)
+        graph = _flag(given, "graph")
+        job, asset = (checked_name(name, given[name]) if name in given else None for name in ("job", "asset"))
+        found = await stored_workflow(studio, project, visit.path["digest"], job=job, asset=asset)
+        tag = f'"{found.digest}{"-graph" if graph else ""}"'.encode()
+        headers = [(b"etag", tag), (b"cache-control", b"private, no-cache")]
+        if matches(visit.header(b"if-none-match"), tag.decode()):
+            return Reply(304, b"", headers)
+        return Reply(200, encode(found.graph) if graph else found.content, headers)
+
+    return answer
 
 
 def _taking(studio: Studio) -> Answering:
@@ -79,6 +102,26 @@ def _wrong(name: str, message: str) -> Exception:
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _FLAG: Final[dict[str, Any]] = {"type": "boolean", "default": False}
+
+_GIVE: Final[schemas.Schema] = {
+    "operationId": "ShowWorkflow", "tags": ["generation"], "summary": "A stored workflow, by its digest.",
+    "description": f"Needs the scope `{READ}`. A preset of the project names it; one that a preset named earlier is "
+                   "given with the job that ran it, or an asset that it made. `graph=true` is what ComfyUI takes.",
+    "parameters": [
+        schemas.parameter("digest", "path", {"type": "string", "pattern": "^(sha256:)?[0-9a-f]{64}$"},
+                          "SHA-256 of the stored bytes.", required=True),
+        schemas.parameter("project", "query", schemas.NAME | {"default": DEFAULT_PROJECT}),
+        schemas.parameter("job", "query", schemas.NAME, "A job that ran it."),
+        schemas.parameter("asset", "query", schemas.NAME, "The uid of an asset that it made."),
+        schemas.parameter("graph", "query", _FLAG, "The graph alone, as “Export (API)” writes it."),
+        schemas.parameter("If-None-Match", "header", {"type": "string"}, "An ETag: 304 when it is known already."),
+    ],
+    "responses": {
+        "200": schemas.answer("The workflow as it is stored, or its graph.", {"type": "object"}, headers=("ETag",)),
+        "304": {"description": "It is known already."},
+        **schemas.problems(400, 401, 403, 404, 409, 422, 500, 503),
+    },
+}
 
 _TAKE: Final[schemas.Schema] = {
     "operationId": "TakeWorkflow", "tags": ["generation"], "summary": "Take a workflow of ComfyUI in, as a preset.",

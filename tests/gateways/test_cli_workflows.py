@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -60,3 +61,24 @@ def test_what_cannot_be_taken_in_is_said(folder: Path, arguments: list[str], cod
     done = console("import", "workflow", str(folder / arguments[0]), *arguments[1:], data=folder / "studio")
     assert done.exit_code == code, done.output
     assert said in " ".join(done.output.split())
+
+
+def test_what_was_taken_in_comes_out_again(folder: Path) -> None:
+    data, file = folder / "other", folder / "out.json"
+    assert console("import", "workflow", str(folder / "bottle.json"), data=data).exit_code == 0
+    told = json.loads(console("export", "workflow", "bottle", str(file), "--graph", "--json", data=data).stdout)
+    assert (told["ok"], told["path"], told["bytes"]) == (True, str(file), file.stat().st_size)
+    graph = json.loads(file.read_text())
+    assert {node["class_type"] for node in graph.values()} == {node["class_type"] for node in painted().values()}
+    again = console("export", "workflow", told["digest"], str(file), data=data)
+    assert again.exit_code == ExitCode.REFUSED, again.output
+    assert "--force" in again.output
+    assert console("export", "workflow", told["digest"], str(file), "--force", data=data).exit_code == 0
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == told["digest"]
+    shown = console("export", "workflow", "bottle", "--json", data=data)
+    assert json.loads(shown.stdout)["workflow"]["graph"] == graph
+    for what, code in (("nobody", ExitCode.NOT_FOUND), ("0" * 64, ExitCode.NOT_FOUND), ("A" * 64, ExitCode.USAGE),
+                       ("photoreal_portrait_v1", ExitCode.REFUSED)):
+        done = console("export", "workflow", what, data=data)
+        assert done.exit_code == code, done.output
+        assert "Traceback" not in done.output

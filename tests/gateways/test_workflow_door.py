@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from door import Door, door, run
+from door import Door, door, run, until
 from engines.comfy_documents import edited, painted, plain
 from engines.comfy_play import adapter
 from engines.fake_comfy import FakeComfy
@@ -132,5 +133,124 @@ def test_a_retry_after_a_replacement_says_which_workflow_it_runs(tmp_path: Path)
             assert again.json()["notes"] == foreseen["notes"], again.text
             asked = await at.client.post("/api/presets/bottle/run?project=demo", json={"inputs": {"prompt": "x"}})
             assert asked.json()["plan"]["steps"][0]["workflow"] != step["workflow"]
+
+    run(scenario)
+
+
+async def taken(at: Door, document: Any, query: str = "id=bottle") -> str:
+    """The digest of a workflow that was taken in."""
+    made = await posted(at, document, query)
+    assert made.status_code in (200, 201), made.text
+    digest: str = made.json()["preset"]["steps"][0]["ways"][0]["workflow"]["digest"]
+    return digest
+
+
+def test_a_stored_workflow_is_given_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with door() as at, FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            at.studio.engines.add(engine)
+            digest = await taken(at, painted())
+            url = f"/api/workflows/{digest}?project=demo"
+            answer = await at.client.get(url)
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["content-type"] == "application/json"
+            assert hashlib.sha256(answer.content).hexdigest() == digest
+            graph = (await at.client.get(url + "&graph=true")).json()
+            assert graph == answer.json()["graph"]
+            assert {node["class_type"] for node in graph.values()} == {
+                node["class_type"] for node in painted().values()}
+            again = await at.client.get(url, headers={"If-None-Match": answer.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+            assert (await at.client.get(url + "&graph=true", headers={"If-None-Match": answer.headers["etag"]})
+                    ).status_code == 200
+            assert (await at.client.get(f"/api/workflows/sha256:{digest}?project=demo")).content == answer.content
+            # What came out goes in again.
+            assert (await posted(at, graph, "id=again")).status_code == 201
+
+    run(scenario)
+
+
+def test_an_earlier_workflow_is_given_with_the_job_that_ran_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with door() as at, FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            at.studio.engines.add(engine)
+            first = await taken(at, painted())
+            asked = await at.client.post("/api/presets/bottle/run?project=demo", json={"inputs": {"prompt": "x"}})
+            job = asked.json()["job_id"]
+            changed = painted()
+            changed["3"]["inputs"]["steps"] = 33
+            second = await taken(at, changed, "id=bottle&replace=true")
+            assert first != second
+            url = f"/api/workflows/{first}?project=demo"
+            lost = await at.client.get(url)
+            assert (lost.status_code, lost.json()["error"]) == (404, "unknown_workflow")
+            assert lost.json()["remediation"][0]["action"] == "name_user"
+            assert (await at.client.get(f"{url}&job={job}")).status_code == 200
+            assert (await at.client.get(f"{url}&job=nobody")).json()["error"] == "unknown_job"
+            assert (await at.client.get(f"{url}&asset=nobody")).json()["error"] == "unknown_asset"
+            assert (await at.client.get(f"/api/workflows/{second}?project=demo&job={job}")).status_code == 200
+            assert (await at.client.delete("/api/presets/bottle?project=demo")).is_success
+            assert (await at.client.get(f"/api/workflows/{second}?project=demo")).status_code == 200
+
+    run(scenario)
+
+
+def test_nobody_reads_other_bytes_or_other_projects(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with door() as at, FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            at.studio.engines.add(engine)
+            digest = await taken(at, painted())
+            assert (await at.client.get(f"/api/workflows/{digest}?project=demo")).status_code == 200
+            assert (await at.client.get(f"/api/workflows/{digest}?project=other")).status_code == 404
+            private = await at.studio.blobs.put(b'{"graph": "my diary"}')
+            large = await at.studio.blobs.put(b'{"graph": {}}' + b" " * 600_000)
+            for one in (private, large):
+                unnamed = await at.client.get(f"/api/workflows/{one.digest}?project=demo")
+                assert unnamed.status_code == 404
+                document = {"id": f"peek{one.size}", "name": "Peek", "category": "image_generation", "inputs": {},
+                            "quality_levels": {"standard": {}}, "steps": [{
+                                "id": "a", "operation": "text_to_image", "ways": [{
+                                    "engine": "local_comfy", "model": "x",
+                                    "workflow": {"digest": one.digest, "size": min(one.size, 1000)}}]}]}
+                made = await at.client.post("/api/presets?project=demo", json=document)
+                assert made.status_code in (201, 404, 409, 422), made.text
+                named = await at.client.get(f"/api/workflows/{one.digest}?project=demo")
+                assert named.status_code in (404, 409), named.text
+                assert "diary" not in named.text
+            for wrong in ("x", "A" * 64, "../secrets", digest[:-1], digest + "0"):
+                assert (await at.client.get(f"/api/workflows/{wrong}?project=demo")).status_code in (400, 404, 422)
+            assert (await at.client.get(f"/api/workflows/{digest}?project=demo&graph=maybe")).status_code == 422
+            assert (await at.client.get(f"/api/workflows/{digest}?project=demo&x=1")).status_code == 422
+
+    run(scenario)
+
+
+def test_bytes_that_are_gone_or_damaged_are_problems_that_help(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with door() as at, FakeComfy() as server, adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            at.studio.engines.add(engine)
+            digest = await taken(at, painted())
+            stored = (await at.client.get(f"/api/workflows/{digest}?project=demo")).content
+            at.studio.blobs.kept[digest] = stored[:-1] + b" "  # type: ignore[attr-defined]
+            damaged = await at.client.get(f"/api/workflows/{digest}?project=demo")
+            assert damaged.status_code in (409, 503)
+            del at.studio.blobs.kept[digest]  # type: ignore[attr-defined]
+            gone = await at.client.get(f"/api/workflows/{digest}?project=demo")
+            assert (gone.status_code, gone.json()["error"]) == (404, "workflow_missing")
+            assert gone.headers["content-type"].startswith("application/problem+json")
+            assert {one["action"] for one in gone.json()["remediation"]} == {"restore_blob", "import_workflow"}
+
+    run(scenario)
+
+
+def test_a_workflow_needs_the_scope_to_read_presets(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for scope, status in (("preset:read", 404), ("job:read", 403)):
+            async with door(access=Narrow(scope)) as at:
+                await until(lambda: "presets" in at.studio.models.checkpoints(), "the read model")
+                url = f"/api/workflows/{'0' * 64}?project=demo"
+                answer = await at.client.get(url, headers={"Authorization": "Bearer let-me-in"})
+                assert answer.status_code == status, answer.text
+                assert (await at.client.get(url)).status_code == 401
 
     run(scenario)
