@@ -2,9 +2,9 @@
 
 Two rules, neither of which guesses. A *known secret* (the vault registers every key that it hands out) is found
 wherever it stands and however it was spelt: percent-encoded, escaped in JSON, HTML or a Python repr, in base64 or hex,
-inside a URL, a traceback or a provider's own error. And what stands under a *name* that means a secret is masked, where
-names are compared word by word: ``api_key`` and ``Authorization`` are such names, ``author``, ``keyboard``,
-``tokenizer`` and a monkey in a garden are not.
+inside a URL, a traceback or a provider's own error, and so is what a shortened text has left of it. And what stands
+under a *name* that means a secret is masked, where names are compared word by word: ``api_key`` and ``Authorization``
+are such names, ``author``, ``keyboard``, ``tokenizer`` and a monkey in a garden are not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
+
+from services.redaction_parts import Parts
 
 MASK: Final = "***"
 
@@ -104,6 +106,7 @@ _SHAPES: Final = re.compile(
 """What has the shape of a secret and of nothing else: a JSON web token, a token of ours, a private key."""
 
 _ESCAPES: Final = re.compile(r"[%\\&]")
+_NOTHING: Final[frozenset[str]] = frozenset()
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 
 
@@ -116,6 +119,7 @@ class Redactor:
         self._literal: re.Pattern[str] | None = None
         self._escaped: re.Pattern[str] | None = None
         self._encoded: frozenset[str] = frozenset()
+        self._parts = Parts({}, (), _letter)
         self._kept: tuple[bytes, ...] = ()
 
     def keep_out(self, values: Iterable[str]) -> None:
@@ -138,6 +142,11 @@ class Redactor:
         ordered = sorted(self._secrets, key=len, reverse=True)
         encoded = {form for secret in ordered for form in _encodings(secret)}
         self._encoded = frozenset(encoded)
+        long = [secret for secret in ordered if len(secret) >= RECOGNISABLE]
+        self._parts = Parts(
+            {**{form: _BASE64 for secret in long for form in _encodings(secret)}, **dict.fromkeys(long, _NOTHING)},
+            long, _letter,
+        )
         forms = sorted({*ordered, *encoded}, key=len, reverse=True)
         self._literal = re.compile("|".join(map(re.escape, forms)))
         self._escaped = re.compile("|".join(_spelt(secret) for secret in ordered))
@@ -155,8 +164,12 @@ class Redactor:
             before = text
             if self._literal.search(text) is not None:
                 text = self._without(self._literal, text)
-            if _ESCAPES.search(text) is not None:
+            escaped = _ESCAPES.search(text) is not None
+            if escaped:
                 text = self._escaped.sub(MASK, text)
+            text = self._parts.masked(text, MASK)
+            if escaped:
+                text = self._parts.unescaped(text, MASK)
             if text == before:
                 return text
         return MASK
@@ -214,7 +227,11 @@ class Redactor:
 def _written(secret: str) -> Iterable[str]:
     """What a key looks like in JSON, also when somebody has encoded it before."""
     once = quote(secret, safe="")
-    for form in (secret, once, quote(secret), quote_plus(secret), quote(once, safe=""), html.escape(secret)):
+    quoted = json.dumps(secret)[1:-1]
+    for form in (
+        secret, once, quote(secret), quote_plus(secret), quote(once, safe=""), html.escape(secret), quoted,
+        json.dumps(quoted)[1:-1],
+    ):
         yield json.dumps(form)[1:-1]
         yield json.dumps(form, ensure_ascii=False)[1:-1]
     yield from _encodings(secret)

@@ -190,3 +190,49 @@ def test_what_is_to_be_recorded_is_looked_through_in_every_usual_writing(written
     assert redactor.stands_in(json.dumps({"inputs": {"prompt": f"see {written} there"}}).encode())
     assert redactor.stands_in(json.dumps([written], ensure_ascii=False).encode())
     assert not redactor.stands_in(json.dumps({"prompt": "A monkey in a garden, by the author's keyboard"}).encode())
+
+
+LONG = "fal-4f1f9c3e-8d2b7a6f5e4d3c2b1a09876543210fedc"
+
+
+@pytest.mark.parametrize("cut", [
+    lambda key: f"The key {key[:-1]}… is refused", lambda key: "x" * 50 + key[:20],
+    lambda key: key[20:] + " is refused",
+    lambda key: f"…{key[5:30]}…", lambda key: f"{key[:22]}\n{key[22:]}", lambda key: " ".join((key[:16], key[16:])),
+    lambda key: base64.b64encode(key.encode()).decode()[:30], lambda key: key.encode().hex()[7:60],
+    lambda key: "Basic " + base64.b64encode(f"user:{key}".encode()).decode()[:40] + "…",
+    lambda key: "".join(f"\\u{ord(one):04x}" for one in key[:25]),
+    lambda key: "".join(f"%{ord(one):02x}" for one in key[:30]),
+], ids=range(11))
+def test_what_is_left_of_a_key_in_a_shortened_text_is_masked(cut: Any) -> None:
+    redactor = Redactor()
+    redactor.register([LONG, "another-secret-0123456789"])
+    told = redactor.text(cut(LONG))
+    assert "***" in told
+    plain = [LONG[at : at + 15] for at in range(len(LONG) - 14)]
+    hexed = [LONG.encode().hex()[at : at + 15] for at in range(len(LONG) * 2 - 14)]
+    coded = [one for spell in (LONG, f"user:{LONG}") for one in [base64.b64encode(spell.encode()).decode()[8:23]]]
+    for part in (*plain, *hexed, *coded, "\\u0066\\u0061\\u006c", "%66%61%6c"):
+        assert part not in told
+
+
+@given(st.text("abcdef0123456789-", min_size=16, max_size=60), st.data())
+def test_any_long_enough_part_of_a_key_is_masked(secret: str, data: Any) -> None:
+    redactor = Redactor()
+    redactor.register([secret])
+    begin = data.draw(st.integers(0, len(secret) - 15))
+    end = data.draw(st.integers(begin + 15, len(secret)))
+    before, after = (data.draw(st.text("xyz ", max_size=9)) for _ in range(2))
+    assert redactor.text(before + secret[begin:end] + after) in (
+        f"{before}***{after}", before + "***" * 2 + after)
+    assert redactor.text(secret[:8] + "zz" + secret[-4:]) == secret[:8] + "zz" + secret[-4:]
+
+
+def test_a_short_part_is_left_alone_and_parts_do_not_make_it_slow() -> None:
+    redactor = Redactor()
+    redactor.register([LONG, *(f"{number:04}-key-of-somebody-{number * 7919:08}" for number in range(40))])
+    assert redactor.text(f"The key begins with {LONG[:8]}.") == f"The key begins with {LONG[:8]}."
+    text = "A monkey in a garden said nothing of any key. " * 2000
+    began = time.perf_counter()
+    assert redactor.text(text) == text
+    assert time.perf_counter() - began < 5
