@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.nats import wire
-from adapters.nats.publishing import Entry, Publisher, out_of_time
+from adapters.nats.publishing import Entry, Publisher, full, out_of_time
 from domain.errors import Invalid, Remedy
 from domain.ports import Commit
 
@@ -54,6 +54,8 @@ class GroupCommit:
             return ()
         if self._closed:
             raise out_of_time(entry, "the log is closed")
+        if why := self.publisher.lack():
+            raise full(why)
         self._waiting.append(entry)
         self._pump()
         # A caller that is cancelled cancels this future and nothing else: an entry that still waits is passed over,

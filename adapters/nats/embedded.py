@@ -28,6 +28,7 @@ import structlog
 
 from adapters.nats import wire
 from adapters.nats.leftover import die_with_parent, end_leftover, read_details
+from adapters.nats.room import Wound
 from domain.errors import Remedy, Unavailable
 
 SYNC_INTERVAL: Final = "always"
@@ -35,6 +36,9 @@ SYNC_INTERVAL: Final = "always"
 
 LARGEST: Final = 8 << 20
 """Largest event body that the server is prepared for, in bytes; the log's own limit is usually lower."""
+
+MEND_SECONDS: Final = 1.0
+"""How often one looks whether the server could not write."""
 
 READY_SECONDS: Final = 180.0
 """Longest wait for a start: after a crash a large store is scanned first."""
@@ -60,6 +64,8 @@ class EmbeddedServer:
         self._token = ""
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._wound = Wound(folder)
         self._stopping = False
 
     @classmethod
@@ -87,6 +93,7 @@ class EmbeddedServer:
             await server.stop()
             raise
         server._watching = asyncio.create_task(server._watch())
+        server._mending = asyncio.create_task(server._mend())
         atexit.register(server._kill_at_exit)
         return server
 
@@ -104,10 +111,11 @@ class EmbeddedServer:
     async def stop(self) -> None:
         """Ends the server: asks, waits, and then does not ask."""
         self._stopping = True
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+        for task in (self._mending, self._watching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         atexit.unregister(self._kill_at_exit)
         process = self._process
         if process is not None and process.returncode is None:
@@ -139,6 +147,7 @@ class EmbeddedServer:
             )
             if await self._answers(self._process, choice):
                 self.port = choice
+                self._wound.begun()
                 _write_private(self.folder / "server.json", json.dumps({
                     "url": self.url, "port": choice, "pid": self._process.pid, "owner": os.getpid(),
                     "sync_interval": SYNC_INTERVAL,
@@ -191,6 +200,18 @@ class EmbeddedServer:
             log.warning("nats_server_restarted", pid=self.pid, restarts=self.restarts)
             if self._on_restart is not None:
                 self._on_restart()
+
+    async def _mend(self) -> None:
+        """Ends a server that once could not write, when there is room again: whoever watches starts it anew."""
+        while True:
+            await asyncio.sleep(MEND_SECONDS)
+            if await asyncio.to_thread(self._wound.heals):
+                process = self._process
+                log.warning("nats_server_could_not_write", pid=self.pid)
+                self._wound.begun()
+                if process is not None and process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.terminate()
 
     def _kill_at_exit(self) -> None:
         # Where the kernel does not end children with their parent, the interpreter's end does.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from adapters.nats import connection as connections
@@ -14,6 +15,7 @@ from adapters.nats.connection import Connection, Lost, Unanswered
 from adapters.nats.following import Tail
 from adapters.nats.publishing import Publisher
 from adapters.nats.reading import Reader, unreadable
+from adapters.nats.room import Room
 from domain.errors import Invalid, Remedy
 from domain.ports import Commit, Recorded, Stream
 
@@ -88,6 +90,10 @@ class JetStreamLog:
         except BaseException:
             await connection.close()
             raise
+
+    def stands_on(self, folder: Path) -> None:
+        """The server keeps the log in this folder of this machine: with no room there nothing is sent."""
+        self._commits.publisher.lack = Room(folder).lack
 
     async def close(self) -> None:
         """Lets commits under way finish, ends followers and gives the connection back."""

@@ -7,7 +7,7 @@ with "wrong last sequence", and reading the stream tells whose events stand ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Final, Literal, NamedTuple
@@ -76,6 +76,8 @@ class Publisher:
         self.connection = connection
         self.reader = reader
         self.attempt_seconds = attempt_seconds
+        self.lack: Callable[[], str] = str
+        """Why there is no room for anything; empty where there is, or where nobody here can see the disk."""
         # Entries with several events that are tried alone are batches: the server takes 50 of them at once.
         self._batches = asyncio.Semaphore(16)
 
@@ -131,16 +133,16 @@ class Publisher:
                         raise Conflict(found.begun)
                 case "full":
                     if not entry.uncertain:
-                        raise _full(answer.reason)
+                        raise full(answer.reason)
                 case "too_large":
                     raise _refused_as_too_large(answer.reason)
             reason, answer = answer.reason, None
             if loop.time() + pause >= entry.deadline or self.connection.is_closed:
-                raise out_of_time(entry, reason)
+                raise out_of_time(entry, self.lack() or reason)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
             if not await self.connection.ready(entry.deadline - loop.time()):
-                raise out_of_time(entry, reason)
+                raise out_of_time(entry, self.lack() or reason)
 
     async def _attempt(self, entry: Entry) -> Answer:
         try:
@@ -222,7 +224,8 @@ def out_of_time(entry: Entry, reason: str) -> Unavailable:
     )
 
 
-def _full(reason: str) -> Unavailable:
+def full(reason: str) -> Unavailable:
+    """There is no room for an append, which was not sent or not taken."""
     return Unavailable(
         f"The log has no room left ({reason}); nothing was recorded.",
         error="log_full",

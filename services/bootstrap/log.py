@@ -92,6 +92,7 @@ async def _own(settings: Settings, folder: DataFolder, lock: FolderLock, stack: 
     stack.push_async_callback(server.stop)
     jetstream = await _connected(settings, [server.url], stack)
     jetstream.sync_interval = server.sync_interval
+    jetstream.stands_on(folder.nats)
     return Reached(folder, jetstream, (server.url,), None, lock, server)
 
 
@@ -112,6 +113,7 @@ async def _attached(
         if told.get("owner") == holder.pid:
             jetstream = await _connected(settings, [told["url"]], stack)
             jetstream.sync_interval = told.get("sync_interval")
+            jetstream.stands_on(folder.nats)
             return Reached(folder, jetstream, (told["url"],), holder, None, None)
     except Unavailable:
         pass
