@@ -157,7 +157,7 @@ class Following:
 
     async def _report(self, fraction: float | None, stage: str) -> None:
         fraction = None if fraction is None else round(min(max(fraction, 0.0), 1.0), 3)
-        stage = stage[:200]
+        stage = str(redact(stage))[:200]  # redacted first: half a key would not be known any more
         known, said = self.told
         further = fraction is not None and (known is None or fraction - known >= 0.05)
         if (not further and stage == said) or monotonic() - self.told_at < self.pace.progress:
@@ -230,7 +230,7 @@ class Following:
 
     async def _kept(self, product: Product, number: int, done: Done) -> tuple[str, list[Command]] | Fault:
         """The asset that a product becomes and what records it, or why it does not; tried again while that can help."""
-        name = (product.name or f"{self.step.output}-{number}")[:200]
+        name = str(redact(product.name or f"{self.step.output}-{number}"))[:200]
         known = next((one for one in self.attempt.artifacts if one.name == name), None)
         if known is not None:
             return known.uid, []
@@ -282,7 +282,7 @@ class Following:
             await studio.blobs.put_file(str(place))
         task = await tasks.task_of(studio, self.hand.project, job, self.step, self.attempt.id)
         making = Making(
-            self.hand.job_id, job, self.step, self.attempt.id, dict(task.parameters), dict(done.facts),
+            self.hand.job_id, job, self.step, self.attempt.id, dict(task.parameters), redact(dict(done.facts)),
             tasks.ingredients(job, self.step),
         )
         artifact = artifacts.artifact_of(found, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from working import ASKER, Works, a_step, working
 from adapters.engines.studio_local.engine import StudioLocal
 from commands.studio.job import CancelJob
 from domain.errors import NotFound
-from domain.ports.engines import Accepted, EngineError, Reading, Task
+from domain.ports.engines import Accepted, Done, EngineError, Outcome, Reading, Task, Working
 from domain.studio.fault import fault
 from domain.studio.job import Closed, Open
 from services.generation.accepting import accepted, again, foreseen
 from services.generation.wishes import Wish
 from services.importing_assets import import_folder
+from services.redaction import SECRETS
 
 NAME = "face.png"
 
@@ -199,5 +201,40 @@ def test_what_is_gone_is_told_at_the_door(tmp_path: Path) -> None:
             await asset(works, picture(64, 64))
             mended = await again(works.studio, works.project, found.job_id, ASKER)
             assert (await works.closed(mended.job_id, 60)).outcome == "completed"
+
+    asyncio.run(scenario())
+
+
+class Telling(ScriptedEngine):
+    """Says the key with which it was called wherever it can say anything."""
+
+    key = "told-4f1f9c3e8d2b7a6f5e4d3c2b1a"
+
+    async def poll(self, accepted: Accepted) -> Outcome:
+        outcome = await super().poll(accepted)
+        if isinstance(outcome, Working):
+            return Working(outcome.fraction, "x" * 180 + self.key)
+        if isinstance(outcome, Done):
+            (product,) = outcome.products
+            named = replace(product, name="y" * 185 + self.key)
+            return replace(outcome, products=(named,), facts={"model": self.key, "seen": [f"at {self.key}"]})
+        return outcome
+
+
+def test_a_key_that_an_engine_repeats_gets_into_no_event(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with working(tmp_path) as works:
+            works.studio.engines.add(Telling(tmp_path / "telling", "telling"))
+            SECRETS.keep_out([Telling.key])
+            works.start()
+            job_id = await works.ask(a_step(engine="telling", parameters={"seed": 1, "seconds": 0.3}))
+            assert (await works.closed(job_id)).outcome == "completed"
+            head = await works.studio.log.head()
+            told = "".join([one.data.decode() async for batch in works.studio.log.read(after=0, upto=head)
+                            for one in batch])
+            assert "***" in told
+            assert "ArtifactStored" in await works.events(job_id)
+            assert "AttemptProgressed" in await works.events(job_id)
+            assert not [at for at in range(len(Telling.key) - 9) if Telling.key[at : at + 10] in told]
 
     asyncio.run(scenario())
