@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
+from consoles import console, told
 from fixtures_studio import RunningServer, comfyvn, wait_until
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from gateways import cli_commands, cli_console
 from gateways.cli_console import MEANINGS, ExitCode
 
 ROOT = Path(__file__).parents[2]
-
-
-class Done(NamedTuple):
-    """A command that has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def console(*arguments: str, data: Path | None = None) -> Done:
-    """Runs a command in this process, which saves its start; what depends on a process of its own uses ``comfyvn``."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        given = [*arguments, *([] if data is None else ["--data", str(data)])]
-        done = CliRunner().invoke(cli_commands.app, given, prog_name="comfyvn")
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return Done(done.exit_code, done.stdout, done.stderr)
-
-
-def told(*arguments: str, data: Path, code: int = 0) -> Any:
-    """The one JSON document that a command writes."""
-    done = console(*arguments, "--json", data=data)
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
 
 
 def refused(*arguments: str, data: Path | None = None, code: int) -> str:
