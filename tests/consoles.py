@@ -23,7 +23,7 @@ class Done(NamedTuple):
 
 
 def console(
-    *arguments: str, data: Path | None = None, input: str | None = None, env: Mapping[str, str] | None = None,  # noqa: A002 - as in subprocess
+    *arguments: str, data: Path | None = None, input: str | None = None, env: Mapping[str, str] | None = None,
 ) -> Done:
     """Runs a command as ``comfyvn`` does: ``env`` is all of its environment, ``input`` its standard input."""
     root = logging.getLogger()

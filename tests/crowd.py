@@ -14,9 +14,8 @@ from typing import Any
 
 import httpx
 
-
 PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 0.8
+LONGEST_PAUSE_SECONDS = 1.6
 
 
 @dataclass

@@ -35,7 +35,9 @@ _NUMBERS: Final = frozenset({"as_of", "min_position"})
 
 def posed_doors(studio: Studio, hub: Hub) -> list[Door]:
     """A POST door per posed question."""
-    return [Door("POST", view.path, answer=_posed(studio, hub, view), operation=partial(_operation, view)) for view in POSED]
+    return [
+        Door("POST", view.path, answer=_posed(studio, hub, view), operation=partial(_operation, view)) for view in POSED
+    ]
 
 
 def _circumstances(view: View) -> frozenset[str]:

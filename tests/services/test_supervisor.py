@@ -31,7 +31,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def shared(kept: RunningServer) -> RunningServer:
-    """One server that each test hurts in its way; whoever finds it ended starts it. Each test has a project of its own."""
+    """One server that each test hurts in its way, in a project of its own; whoever finds it ended starts it."""
     if kept.process is None or kept.process.poll() is not None:
         kept.start()
     kept.worker()
@@ -194,7 +194,9 @@ def test_a_killed_worker_comes_back_and_counts_on(shared: RunningServer) -> None
         answer = fork(client, "while-it-is-away", project)
         assert answer.status_code == 201, "commands need no worker"
         worker = wait_until(
-            lambda: (found := client.get("/status").json()["worker"])["restarts"] == earlier + 1 and found["pid"] and found,
+            lambda: (
+                (found := client.get("/status").json()["worker"])["restarts"] == earlier + 1 and found["pid"] and found
+            ),
             "the worker's restart",
         )
         assert worker["last_exit"] == -signal.SIGKILL

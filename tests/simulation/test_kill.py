@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from crowd import Crowd, check_promises, promised, whole_log
 from consoles import console
+from crowd import Crowd, check_promises, promised, whole_log
 from fixtures_studio import RunningServer
 
 ROUNDS = int(os.environ.get("COMFYVN_CRASH_ROUNDS", "3"))
