@@ -116,8 +116,10 @@ def test_a_child_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Monke
         one = Child("probe", ["/nowhere/at/all"], {})
         running = asyncio.create_task(one.run())
         await until(lambda: one.status.restarts >= 1)
+        assert (one.status.pid, one.told()["pid"]) == (None, None), "there never was a process"
         running.cancel()
         await asyncio.wait([running])
+        assert (one.told()["state"], one.told()["pid"]) == ("ended", None)
 
     asyncio.run(story())
 
