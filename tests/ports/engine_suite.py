@@ -704,7 +704,7 @@ class EngineSuite:
             gone = await refused(fetched(rig.engine, accepted, done.products[0]))
             assert gone.fault.code != "UNKNOWN_ERROR"
             again = await refused(fetched(rig.engine, accepted, done.products[0]))
-            assert again.fault.code == gone.fault.code, "asking once more brings nothing back, and nothing else to light"
+            assert again.fault.code == gone.fault.code, "asking once more changes nothing"
 
         play(scenario)
 
