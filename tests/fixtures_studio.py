@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +60,30 @@ def studio_factory(tmp_path: Path) -> StudioFactory:
             yield one
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the sample project ``demo``; not to be opened: ``a_sample`` gives a copy."""
+    from services.bootstrap import open_everything
+    from services.demo import load_demo
+
+    folder = tmp_path_factory.mktemp("sample") / "studio"
+
+    async def load() -> None:
+        async with open_everything(Settings.load(data=folder), processes=False) as opened:
+            await load_demo(opened.studio)
+            await opened.counted_everything()
+
+    asyncio.run(load())
+    return folder
+
+
+@pytest.fixture
+def a_sample(sample: Path, tmp_path: Path) -> Path:
+    """A data folder with the sample project ``demo``, of the test's own."""
+    shutil.copytree(sample, tmp_path / "sample")
+    return tmp_path / "sample"
 
 
 def wait_until(true: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:

@@ -20,6 +20,7 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -161,10 +162,10 @@ class StudioApp(FastAPI):
     def include_doors(self, router: APIRouter) -> None:
         """Adds a router whose routes stand beside the declared doors."""
         self.include_router(router)
-        for path, operations in super().openapi().get("paths", {}).items():
-            for method in operations:
-                if self.doors.find(method.upper(), path).door is None:
-                    self.doors.add(Door(method.upper(), path, stream=self._routed))
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for method in sorted(route.methods):
+                    self.doors.add(Door(method, route.path, stream=self._routed))
 
     def begin_closing(self) -> None:
         """Tells every stream to resume elsewhere; call it from the loop when the server is told to end."""

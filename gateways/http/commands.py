@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -46,18 +47,21 @@ def command_doors(studio: Studio, locations: Locations, metrics: Metrics) -> lis
     doors = [
         Door("GET", "/api/commands", answer=_list(studio), operation=openapi.commands_listed()),
         Door("POST", "/api/commands", answer=_batch(studio, metrics),
-             operation=openapi.batch_operation(studio.registry)),
+             operation=partial(openapi.batch_operation, studio.registry)),
     ]
     for asking in studio.registry.askings.values():
         answer = _asked(studio, asking, locations, metrics)
         branches = studio.registry.homes[asking.name].branches
         path = f"/api/commands/{asking.name}"
-        doors.append(Door("POST", path, answer=answer, operation=openapi.command_operation(asking, path, branches)))
+        doors.append(_door("POST", path, answer, asking, branches))
         if asking.route is not None:
             method, _, path = asking.route.partition(" ")
-            operation = openapi.command_operation(asking, path, branches)
-            doors.append(Door(method, path, answer=answer, operation=operation))
+            doors.append(_door(method, path, answer, asking, branches))
     return doors
+
+
+def _door(method: str, path: str, answer: Answering, asking: Asking, branches: bool) -> Door:
+    return Door(method, path, answer=answer, operation=partial(openapi.command_operation, asking, path, branches))
 
 
 def circumstances(visit: Visit) -> tuple[str, str, bool]:

@@ -205,8 +205,8 @@ def document(registry: Registry, doors: Iterable[Door], others: Mapping[str, Any
             schemas[f"{asking.name}Body"] = _without_required(schemas[asking.name], filled)
     paths: dict[str, dict[str, Any]] = deepcopy(dict(others.get("paths", {})))
     for door in doors:
-        if door.operation:
-            operation: Schema = deepcopy(dict(door.operation))
+        if described := door.described():
+            operation: Schema = deepcopy(dict(described))
             if door.open:
                 operation["security"] = []
             paths.setdefault(door.path, {})[door.method.lower()] = operation

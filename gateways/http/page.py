@@ -24,8 +24,8 @@ STYLE: Final = (
 def index(doors: Iterable[Door], version: str) -> Reply:
     """The page."""
     rows = "".join(
-        f"<tr><td>{door.method}</td><td>{_address(door)}</td><td>{escape(str(door.operation.get('summary', '')))}</td>"
-        for door in sorted(doors, key=lambda one: (one.path, one.method)) if door.operation
+        f"<tr><td>{door.method}</td><td>{_address(door)}</td><td>{escape(str(told.get('summary', '')))}</td>"
+        for door in sorted(doors, key=lambda one: (one.path, one.method)) if (told := door.described())
     )
     body = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>ComfyVN</title><style>{STYLE}</style>"

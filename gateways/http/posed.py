@@ -7,6 +7,7 @@ in the body.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -34,7 +35,9 @@ _NUMBERS: Final = frozenset({"as_of", "min_position"})
 
 def posed_doors(studio: Studio, hub: Hub) -> list[Door]:
     """A POST door per posed question."""
-    return [Door("POST", view.path, answer=_posed(studio, hub, view), operation=_operation(view)) for view in POSED]
+    return [
+        Door("POST", view.path, answer=_posed(studio, hub, view), operation=partial(_operation, view)) for view in POSED
+    ]
 
 
 def _circumstances(view: View) -> frozenset[str]:

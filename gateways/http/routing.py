@@ -15,12 +15,16 @@ Answering = Callable[[Visit], Awaitable[Reply]]
 Streaming = Callable[[Visit, Any], Awaitable[None]]
 """A door that speaks to the client by itself: it gets the ASGI ``send``."""
 
+Operation = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+"""An OpenAPI operation, or what makes it when somebody asks for the document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
     """One address with one method.
 
     ``operation`` is its OpenAPI operation; a door without one is described elsewhere or is no part of the interface.
+    What is made from the shape of a command or view is made on demand: a server that starts need not wait for it.
     ``open`` doors need no token even where tokens are needed.
     """
 
@@ -28,8 +32,12 @@ class Door:
     path: str
     answer: Answering | None = None
     stream: Streaming | None = None
-    operation: Mapping[str, Any] = field(default_factory=dict)
+    operation: Operation = field(default_factory=dict)
     open: bool = False
+
+    def described(self) -> Mapping[str, Any]:
+        """Its OpenAPI operation; empty when it has none."""
+        return self.operation() if callable(self.operation) else self.operation
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -26,7 +27,7 @@ def view_doors(studio: Studio, hub: Hub, beside: Beside) -> list[Door]:
     """A door per view; ``beside`` are the figures of this process that some of them show too."""
     return [
         Door("GET", view.path, answer=_shown(studio, hub, view, beside.get(view.name)),
-             operation=openapi.view_operation(view))
+             operation=partial(openapi.view_operation, view))
         for view in studio.registry.views.values()
     ]
 

@@ -174,6 +174,6 @@ class Job:
 
 
 PROCESS = Process(
-    name="exports", events=(ExportRequested,), opened=opened, at_once=1, ack_wait_seconds=30.0,
+    name="exports", events=(ExportRequested,), opened=opened, at_once=1, ack_wait_seconds=9.0,
     about="Games made of stories, after the policy allowed it.",
 )

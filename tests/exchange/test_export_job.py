@@ -6,13 +6,15 @@ import asyncio
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import httpx
-from fixtures_studio import RunningServer, StudioFactory, comfyvn, wait_until
+import pytest
+from consoles import console
+from fixtures_studio import RunningServer, StudioFactory, wait_until
 
 from commands.exchange.export import CancelExport, RequestExport
 from commands.story.scene_documents import CreateScene
@@ -142,9 +144,17 @@ def test_an_export_that_is_cancelled_meanwhile_stops(studio_factory: StudioFacto
     asyncio.run(scenario())
 
 
-def finished(door: httpx.Client, id_: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for all that does not hurt it; each test has a project of its own."""
+    server = RunningServer(tmp_path_factory.mktemp("exports") / "studio", environment=PATIENT).start()
+    yield server
+    server.stop()
+
+
+def finished(door: httpx.Client, id_: str, project: str) -> dict[str, Any]:
     def over() -> dict[str, Any] | None:
-        found = door.get(f"/api/exports/{id_}", params={"project": "demo"})
+        found = door.get(f"/api/exports/{id_}", params={"project": project})
         shown: dict[str, Any] = found.json()
         return shown if found.status_code == 200 and shown["status"] not in ("waiting", "running") else None
 
@@ -152,10 +162,9 @@ def finished(door: httpx.Client, id_: str) -> dict[str, Any]:
     return shown
 
 
-def test_through_the_door(server_factory: Callable[..., RunningServer]) -> None:
-    at = {"project": "demo"}
-    server = server_factory(environment=PATIENT)
-    with server.client() as door:
+def test_through_the_door(shared: RunningServer) -> None:
+    at = {"project": "tower"}
+    with shared.client() as door:
         assert door.post("/api/scenes", params=at, json=scene()).status_code == 201
         refused = door.post("/api/export/renpy", params=at, json={})
         assert (refused.status_code, refused.json()["error"]) == (423, "acknowledgement_missing"), refused.text
@@ -171,7 +180,7 @@ def test_through_the_door(server_factory: Callable[..., RunningServer]) -> None:
         assert again.headers["idempotency-replayed"] == "true"
         other = door.post("/api/export/renpy", params=at, json={"title": "Other"}, headers=key)
         assert other.json()["error"] == "idempotency_key_reused"
-        shown = finished(door, asked.json()["id"])
+        shown = finished(door, asked.json()["id"], "tower")
         assert shown["status"] == "finished", shown
         file = door.get(shown["file"])
         assert ZipFile(io.BytesIO(file.content)).testzip() is None
@@ -183,10 +192,9 @@ def test_through_the_door(server_factory: Callable[..., RunningServer]) -> None:
         assert (late.status_code, late.json()["error"]) == (409, "export_finished")
 
 
-def test_hostile_orders_get_a_clear_no(server_factory: Callable[..., RunningServer]) -> None:
-    at = {"project": "demo"}
-    server = server_factory(environment=PATIENT)
-    with server.client() as door:
+def test_hostile_orders_get_a_clear_no(shared: RunningServer) -> None:
+    at = {"project": "hostile"}
+    with shared.client() as door:
         door.post("/api/scenes", params=at, json=scene())
         for body, status in (
             ({"timeline": "a", "scene": "b"}, 422), ({"worlds": ["../x"]}, 422), ({"as_of": 10**9}, 400),
@@ -201,35 +209,31 @@ def test_hostile_orders_get_a_clear_no(server_factory: Callable[..., RunningServ
         assert door.get("/api/export/renpy/preview", params={**at, "as_of": "-1"}).status_code == 422
 
 
-def test_a_killed_workers_export_is_made_by_the_next(
-    server_factory: Callable[..., RunningServer], tmp_path: Path
-) -> None:
-    server = server_factory(environment=PATIENT)
-    at = {"project": "demo"}
-    with server.client() as door:
+def test_a_killed_workers_export_is_made_by_the_next(shared: RunningServer) -> None:
+    at = {"project": "killed"}
+    with shared.client() as door:
         for number in range(60):
             door.post("/api/scenes", params=at, json=scene(f"scene-{number}"))
         door.post("/api/policy/ack", params=at, json={"user": "ada"})
-        worker = server.worker()
+        worker = shared.worker()
         id_ = door.post("/api/export/renpy", params=at, json={}).json()["id"]
         os.kill(worker, signal.SIGKILL)
-        shown = finished(door, id_)
+        shown = finished(door, id_, "killed")
         assert shown["status"] == "finished", shown
         assert shown["result"]["files"] > 60
-    left = [path.name for path in (server.data / "exports" / "demo").iterdir()]
+    left = [path.name for path in (shared.data / "exports" / "killed").iterdir()]
     assert left == ["main"]
 
 
-def test_on_the_console(tmp_path: Path) -> None:
-    data, out = tmp_path / "studio", tmp_path / "game"
-    assert comfyvn("demo", "--once", "--json", data=data).returncode == 0
-    looked = comfyvn("export", "renpy", str(out), "--project", "demo", "--dry-run", data=data)
+def test_on_the_console(a_sample: Path, tmp_path: Path) -> None:
+    data, out = a_sample, tmp_path / "game"
+    looked = console("export", "renpy", str(out), "--project", "demo", "--dry-run", data=data)
     assert looked.returncode == 0, looked.stderr
     assert "game/script.rpy" in looked.stdout
     assert not out.exists()
-    done = comfyvn("export", "renpy", str(out), "--project", "demo", "--pov", "mara", "--pov", "ivo", data=data)
+    done = console("export", "renpy", str(out), "--project", "demo", "--pov", "mara", "--pov", "ivo", data=data)
     assert done.returncode == 0, done.stderr
     assert (out / "game" / "script.rpy").exists()
-    assert comfyvn("export", "renpy", str(tmp_path), "--project", "demo", data=data).returncode == 4
-    assert comfyvn("export", "renpy", str(out), "--project", "demo", "--world", "nowhere", data=data).returncode == 5
-    assert comfyvn("export", "renpy", str(out), "--project", "demo", "--pov-mode", "all", data=data).returncode == 2
+    assert console("export", "renpy", str(tmp_path), "--project", "demo", data=data).returncode == 4
+    assert console("export", "renpy", str(out), "--project", "demo", "--world", "nowhere", data=data).returncode == 5
+    assert console("export", "renpy", str(out), "--project", "demo", "--pov-mode", "all", data=data).returncode == 2

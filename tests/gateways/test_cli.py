@@ -3,53 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
+from consoles import console, told
 from fixtures_studio import RunningServer, comfyvn, wait_until
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from gateways import cli_commands, cli_console
 from gateways.cli_console import MEANINGS, ExitCode
 
 ROOT = Path(__file__).parents[2]
-
-
-class Done(NamedTuple):
-    """A command that has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def console(*arguments: str, data: Path | None = None) -> Done:
-    """Runs a command in this process, which saves its start; what depends on a process of its own uses ``comfyvn``."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        given = [*arguments, *([] if data is None else ["--data", str(data)])]
-        done = CliRunner().invoke(cli_commands.app, given, prog_name="comfyvn")
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return Done(done.exit_code, done.stdout, done.stderr)
-
-
-def told(*arguments: str, data: Path, code: int = 0) -> Any:
-    """The one JSON document that a command writes."""
-    done = console(*arguments, "--json", data=data)
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
 
 
 def refused(*arguments: str, data: Path | None = None, code: int) -> str:
@@ -61,15 +33,30 @@ def refused(*arguments: str, data: Path | None = None, code: int) -> str:
     return done.stderr
 
 
-@pytest.fixture
-def studio(tmp_path: Path) -> Path:
-    """A folder with a studio in which two things have happened."""
-    (tmp_path / "art").mkdir()
-    (tmp_path / "art" / "note.txt").write_text("a note")
-    data = tmp_path / "studio"
-    assert console("import", "assets", str(tmp_path / "art"), "--project", "demo", data=data).returncode == 0
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a studio in which two things have happened; each test gets a copy."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "art").mkdir()
+    (folder / "art" / "note.txt").write_text("a note")
+    data = folder / "studio"
+    assert console("import", "assets", str(folder / "art"), "--project", "demo", data=data).returncode == 0
     assert console("worldline", "fork", "what-if", "--project", "demo", data=data).returncode == 0
     return data
+
+
+@pytest.fixture
+def studio(made: Path, tmp_path: Path) -> Path:
+    """A folder with that studio, of the test's own."""
+    return shutil.copytree(made, tmp_path / "studio")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for all who attach to it; each test has a project of its own."""
+    server = RunningServer(tmp_path_factory.mktemp("shared") / "studio").start()
+    yield server
+    server.stop()
 
 
 def commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
@@ -112,12 +99,13 @@ def test_without_a_server_commands_run_the_log_for_their_own_duration(studio: Pa
     assert not (studio / "nats" / "server.json").exists(), "nothing is left running"
 
 
-def test_with_a_server_the_same_commands_attach_to_it(server: RunningServer) -> None:
-    pid = server.nats()["pid"]
+def test_with_a_server_the_same_commands_attach_to_it(shared: RunningServer) -> None:
+    server, pid = shared, shared.nats()["pid"]
     fork = told("worldline", "fork", "what-if", "--project", "demo", data=server.data)
-    assert fork == {"ok": True, "id": "what-if", "version": 1, "position": 1}
+    position = fork["position"]
+    assert fork == {"ok": True, "id": "what-if", "version": 1, "position": position}
     with server.client() as client:
-        query = {"project": "demo", "min_position": 1}
+        query = {"project": "demo", "min_position": position}
         assert [one["id"] for one in client.get("/api/pov/worlds", params=query).json()["items"]] == ["main", "what-if"]
         answer = client.post("/api/commands/ForkWorldline", params={"project": "demo"}, json={"worldline_id": "w2"})
         assert answer.status_code == 201
@@ -152,17 +140,16 @@ def test_tail_narrows_by_everything_that_an_event_has(studio: Path) -> None:
     assert types("--project", "other") == []
 
 
-def test_tail_follows_what_happens_and_ends_quietly(server: RunningServer) -> None:
+def test_tail_follows_what_happens_and_ends_quietly(shared: RunningServer) -> None:
     following = subprocess.Popen(
-        [sys.executable, "-m", "gateways.cli", "log", "tail", "-f", "--json", "--data", str(server.data)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "gateways.cli", "log", "tail", "-f", "--json", "-p", "followed",
+         "--data", str(shared.data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     try:
-        for number in range(3):
-            told("worldline", "fork", f"w{number}", "--project", "demo", data=server.data)
+        forked = [told("worldline", "fork", f"w{number}", "-p", "followed", data=shared.data) for number in range(3)]
         assert following.stdout is not None
         seen = [json.loads(following.stdout.readline())["position"] for _ in range(3)]
-        assert seen == [1, 2, 3]
+        assert seen == [one["position"] for one in forked]
         following.send_signal(signal.SIGINT)
         _, errors = following.communicate(timeout=60)
         assert following.returncode == ExitCode.INTERRUPTED
@@ -172,17 +159,17 @@ def test_tail_follows_what_happens_and_ends_quietly(server: RunningServer) -> No
         following.wait()
 
 
-def test_a_reader_that_goes_away_is_no_error_message(server: RunningServer) -> None:
+def test_a_reader_that_goes_away_is_no_error_message(shared: RunningServer) -> None:
     following = subprocess.Popen(
-        [sys.executable, "-m", "gateways.cli", "log", "tail", "-f", "--json", "--data", str(server.data)],
+        [sys.executable, "-m", "gateways.cli", "log", "tail", "-f", "--json", "-p", "left", "--data", str(shared.data)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     assert following.stdout is not None
     assert following.stderr is not None
-    told("worldline", "fork", "w0", "--project", "demo", data=server.data)
+    told("worldline", "fork", "w0", "--project", "left", data=shared.data)
     assert following.stdout.readline()
     following.stdout.close()
-    told("worldline", "fork", "w1", "--project", "demo", data=server.data)
+    told("worldline", "fork", "w1", "--project", "left", data=shared.data)
     assert following.wait(60) == ExitCode.BROKEN_PIPE
     assert following.stderr.read() == ""
     following.stderr.close()
@@ -196,7 +183,8 @@ def test_an_exported_log_comes_back_the_same_in_a_new_folder(studio: Path, tmp_p
     assert told("log", "import", str(first), data=tmp_path / "restored")["resumed"] == 2
     assert told("log", "export", str(second), data=tmp_path / "restored")["digest"] == exported["digest"]
     assert first.read_bytes() == second.read_bytes()
-    assert comfyvn("log", "export", data=studio).stdout.encode() == first.read_bytes()
+    process = comfyvn("log", "export", data=studio)
+    assert (process.returncode, process.stdout.encode()) == (0, first.read_bytes())
     assert told("log", "verify", data=tmp_path / "restored")["ok"]
 
 
@@ -238,7 +226,7 @@ def test_what_cannot_be_done_has_its_exit_code_and_says_what_to_do(studio: Path,
 
 def test_a_process_ends_with_the_same_codes(studio: Path, tmp_path: Path) -> None:
     for arguments, data, code in (
-        (["log", "tail"], studio, 0), (["log", "tail"], tmp_path / "nowhere", 5), (["log", "nonsense"], studio, 2),
+        (["log", "tail"], tmp_path / "nowhere", 5), (["log", "nonsense"], studio, 2),
         (["worldline", "fork", "what-if", "-p", "demo"], studio, 4),
     ):
         done = comfyvn(*arguments, data=data)
@@ -352,7 +340,7 @@ def test_a_token_opens_a_door_that_others_can_reach(server_factory: Any, tmp_pat
 
 
 def test_the_data_folder_may_come_from_the_environment(studio: Path) -> None:
-    done = comfyvn("log", "tail", env={**os.environ, "COMFYVN_DATA": str(studio)})
+    done = console("log", "tail", env={**os.environ, "COMFYVN_DATA": str(studio)})
     assert "WorldlineForked" in done.stdout
 
 
@@ -383,5 +371,5 @@ def test_the_demo_shows_everything_and_goes_on_running(tmp_path: Path) -> None:
     finally:
         running.terminate()
         assert running.wait(60) == 0
-    again = comfyvn("demo", "--once", "--json", data=tmp_path / "demo")
+    again = console("demo", "--once", "--json", data=tmp_path / "demo")
     assert json.loads(again.stdout)["recorded"] == 0, "a second tour records nothing twice"

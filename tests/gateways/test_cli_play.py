@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from consoles import console
 from fixtures_studio import StudioFactory, comfyvn
 from playing_stories import HOME, PIER
 
@@ -31,7 +32,7 @@ def data(studio_factory: StudioFactory, tmp_path: Path) -> Path:
 
 
 def play(data: Path, *options: str, said: str = "") -> list[dict[str, Any]]:
-    done = comfyvn("play", "--project", "demo", "--json", *options, data=data, input=said)
+    done = console("play", "--project", "demo", "--json", *options, data=data, input=said)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -43,7 +44,7 @@ def test_a_story_is_played_by_lines_and_played_again(data: Path) -> None:
     assert {"saved": "here"} in lines
     last = lines[-1]
     assert (last["stopped"], last["finished"], last["step"]) == ("the end", True, 4)
-    replayed = comfyvn("replay", last["playthrough"], "--project", "demo", "--json", data=data)
+    replayed = console("replay", last["playthrough"], "--project", "demo", "--json", data=data)
     assert replayed.returncode == 0, replayed.stderr
     verdict = json.loads(replayed.stdout.splitlines()[-1])
     assert (verdict["ok"], verdict["steps"]) == (True, 4)
@@ -76,7 +77,7 @@ def test_what_is_not_there_is_said(data: Path) -> None:
         (("play", "--scene", "nowhere"), 5), (("play", "--resume", "nobody"), 5), (("play", "--worldline", "none"), 5),
         (("play", "--slot", "nothing"), 5), (("play", "--as-of", "999999"), 2), (("replay", "nobody"), 5),
     ):
-        done = comfyvn(*arguments, "--project", "demo", "--json", data=data, input="")
+        done = console(*arguments, "--project", "demo", "--json", data=data, input="")
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
         assert json.loads(done.stderr.splitlines()[-1])["remediation"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures_studio import StudioFactory, comfyvn
+from consoles import console
+from fixtures_studio import StudioFactory
 
 from commands.story.scene import CreateScene, EditNode
 from services.studio import Asker
@@ -43,16 +44,16 @@ def data(tmp_path: Path, studio_factory: StudioFactory) -> Path:
 
 def test_a_report_on_the_terminal_as_json_and_as_a_page(data: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    done = comfyvn("play", "test", "--project", "demo", "--html", str(page), data=data)
+    done = console("play", "test", "--project", "demo", "--html", str(page), data=data)
     assert done.returncode == 0, done.stderr
     assert "every path played" in done.stdout
     assert "pier/night" in done.stdout
     assert page.read_text().startswith("<!doctype html>")
-    as_json = comfyvn("play", "test", "-p", "demo", "--json", "--pov", "mara", "--strict", data=data)
+    as_json = console("play", "test", "-p", "demo", "--json", "--pov", "mara", "--strict", data=data)
     assert as_json.returncode == 1, "findings count where one is strict"
     report = json.loads(as_json.stdout)
     assert report["povs"] == ["mara"]
-    bounded = comfyvn("play", "test", "-p", "demo", "--max-states", "2", data=data)
+    bounded = console("play", "test", "-p", "demo", "--max-states", "2", data=data)
     assert "bounded: not every path was played" in bounded.stdout
 
 
@@ -62,7 +63,7 @@ def test_golden_plays_are_recorded_compared_and_recorded_anew(
     folder = tmp_path / "golden"
 
     def golden(*more: str) -> Any:
-        return comfyvn("play", "test", "-p", "demo", "--golden", str(folder), "--plays", "2", *more, data=data)
+        return console("play", "test", "-p", "demo", "--golden", str(folder), "--plays", "2", *more, data=data)
 
     assert golden().returncode == 1, "nothing is recorded yet"
     assert golden("--update").returncode == 0
@@ -86,6 +87,6 @@ def test_golden_plays_are_recorded_compared_and_recorded_anew(
     (["--mode", "dance"], 2), (["--mode", "golden"], 2), (["--update"], 2), (["--worldline", "nowhere"], 5),
 ])
 def test_what_makes_no_sense_is_said(data: Path, options: list[str], code: int) -> None:
-    done = comfyvn("play", "test", "-p", "demo", *options, data=data)
+    done = console("play", "test", "-p", "demo", *options, data=data)
     assert done.returncode == code, done.stderr
     assert "→" in done.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures_studio import comfyvn
 from typer.testing import CliRunner, Result
 
 from gateways import cli_commands
@@ -26,11 +26,8 @@ def told(*arguments: str, data: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("demo") / "studio"
-    made = comfyvn("demo", "--once", "--json", data=data)
-    assert made.returncode == 0, made.stdout + made.stderr
-    return data
+def demo(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(sample, tmp_path_factory.mktemp("demo") / "studio")
 
 
 def test_worldlines_are_drawn_as_a_tree(demo: Path) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fixtures_studio import RunningServer, comfyvn, wait_until
+import pytest
+from consoles import console
+from fixtures_studio import RunningServer, wait_until
 from PIL import Image, PngImagePlugin
 from signed_files import picture
 
 GRAPH = '{"3": {"class_type": "KSampler"}}'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path_factory.mktemp("credentials") / "studio").start()
+    yield running
+    running.stop()
 
 
 def uploaded(server: RunningServer, data: bytes, name: str = "room.png", **said: Any) -> str:
@@ -60,16 +70,16 @@ def test_a_generated_upload_is_signed_verified_and_drawn(server: RunningServer, 
             answer = client.request("POST" if path == "sign" else "GET", f"/api/assets/{'ab' * 8}/{path}",
                                     json={} if path == "sign" else None)
             assert (answer.status_code, answer.json()["error"]) == (404, "unknown_asset"), path
-    verified = comfyvn("provenance", "verify", str(tmp_path / "got.png"), "--json", data=server.data)
+    verified = console("provenance", "verify", str(tmp_path / "got.png"), "--json", data=server.data)
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["state"] == "valid"
     data = bytearray((tmp_path / "got.png").read_bytes())
     data[-40] ^= 1
     (tmp_path / "bad.png").write_bytes(bytes(data))
-    assert comfyvn("provenance", "verify", str(tmp_path / "bad.png"), data=server.data).returncode == 1
+    assert console("provenance", "verify", str(tmp_path / "bad.png"), data=server.data).returncode == 1
     (tmp_path / "plain.png").write_bytes(picture(9))
-    assert comfyvn("provenance", "verify", str(tmp_path / "plain.png"), data=server.data).returncode == 5
-    shown = comfyvn("provenance", "show", child, data=server.data)
+    assert console("provenance", "verify", str(tmp_path / "plain.png"), data=server.data).returncode == 5
+    shown = console("provenance", "show", child, data=server.data)
     assert shown.returncode == 0, shown.stderr
     assert "room.png" in shown.stdout
 
@@ -77,7 +87,7 @@ def test_a_generated_upload_is_signed_verified_and_drawn(server: RunningServer, 
 def test_a_download_tells_no_prompts_when_that_is_asked(server: RunningServer) -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("prompt", GRAPH)
-    data = picture(1, pnginfo=text)
+    data = picture(11, pnginfo=text)
     uid = uploaded(server, data)
     with server.client() as client:
         assert client.get(f"/api/assets/{uid}/download").content == data

@@ -288,6 +288,7 @@ def test_ranges_tags_and_conditions(tmp_path: Path) -> None:
     async def scenario(client: httpx.AsyncClient, studio: Studio) -> None:
         data = bytes(range(256)) * 20
         uid = (await client.post("/api/assets/upload", files={"file": ("a.bin", data)})).json()["id"]
+        await project(studio)
         path = f"/api/assets/{uid}/download"
         whole = await client.get(path)
         tag = whole.headers["etag"]
@@ -352,6 +353,7 @@ def test_what_is_given_out_cannot_act(
 ) -> None:
     async def scenario(client: httpx.AsyncClient, studio: Studio) -> None:
         uid = (await client.post("/api/assets/upload", files={"file": (name, data)})).json()["id"]
+        await project(studio)  # nobody counts here, and a look waits a moment for whoever does
         got = await client.get(f"/api/assets/{uid}/download")
         assert got.content == data
         assert got.headers["content-type"] == media_type

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import httpx
+from consoles import console
 from fixtures_studio import RunningServer, comfyvn, wait_until
 
 SCENE = {
@@ -31,7 +32,7 @@ def test_the_first_five_minutes(server_factory: Callable[..., RunningServer]) ->
         _follow(server, client)
 
     _prove(server)
-    before = json.loads(comfyvn("projections", "verify", "--json", data=server.data).stdout)["tables"]
+    before = json.loads(console("projections", "verify", "--json", data=server.data).stdout)["tables"]
 
     server.kill()
     server.restart()
@@ -39,7 +40,7 @@ def test_the_first_five_minutes(server_factory: Callable[..., RunningServer]) ->
         scene = client.get("/api/scenes/arrival", params={"project": "mine", "min_position": position}).json()
         assert scene["title"] == "Late arrival", "what was acknowledged is there after kill -9"
         assert client.get("/status").json()["projections"]
-    after = json.loads(comfyvn("projections", "verify", "--json", data=server.data).stdout)["tables"]
+    after = json.loads(console("projections", "verify", "--json", data=server.data).stdout)["tables"]
     assert after == before
     assert server.stop() == 0
 
@@ -127,7 +128,7 @@ def _has_line(process: subprocess.Popen[str]) -> bool:
 
 def _prove(server: RunningServer) -> None:
     for words in (("projections", "verify"), ("projections", "rebuild"), ("projections", "verify"), ("log", "verify")):
-        done = comfyvn(*words, data=server.data)
+        done = console(*words, data=server.data)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
-    doctor = json.loads(comfyvn("doctor", "--json", data=server.data).stdout)
+    doctor = json.loads(console("doctor", "--json", data=server.data).stdout)
     assert doctor["verdict"] == "well", doctor

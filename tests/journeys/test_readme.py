@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from consoles import console
 from fixtures_studio import RunningServer, comfyvn
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -59,15 +60,15 @@ def test_the_first_five_minutes_of_the_readme(server: RunningServer) -> None:
         assert told.returncode == 0, f"{line}\n{told.stdout}{told.stderr}"
 
 
-def test_the_sample_project_of_the_readme_is_played_tested_merged_shipped_and_generated_for(tmp_path: Path) -> None:
-    data = tmp_path / "demo"
-    made = comfyvn("demo", "--once", data=data)
-    assert made.returncode == 0, made.stdout + made.stderr
-    told = {}
+def test_the_sample_project_of_the_readme_is_played_tested_merged_shipped_and_generated_for(
+    a_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, told = a_sample, {}
+    monkeypatch.chdir(tmp_path)
     for line in block("bash", "play test").splitlines():
         words = line.split("#")[0].split()[1:]
         arguments = [word for word in words if word not in ("--data", "data/demo")]
-        done = comfyvn(*arguments, data=data, cwd=tmp_path)
+        done = console(*arguments, data=data)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         told[" ".join(arguments[:2])] = done.stdout
     assert "The end after" in told["play -p"]
@@ -78,6 +79,6 @@ def test_the_sample_project_of_the_readme_is_played_tested_merged_shipped_and_ge
     assert "label start" in (tmp_path / "game/game/script.rpy").read_text()
     for line in block("bash", "comfyvn presets").splitlines():
         words = [word for word in shlex.split(line, comments=True)[1:] if word not in ("--data", "data/demo")]
-        done = comfyvn(*words, data=data, cwd=tmp_path)
+        done = console(*words, data=data)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     assert "Nothing was asked for" in done.stdout

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from consoles import console
 from fixtures_studio import RunningServer, comfyvn, wait_until
 
 from domain.ports import Recorded, Stream
@@ -42,16 +43,16 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Lines]:
     """A folder with an audited log, and the lines of it."""
     folder = tmp_path_factory.mktemp("audited")
     lines = history(40)
-    done = comfyvn("log", "import", str(written(folder / "log.jsonl", lines)), data=folder / "studio")
+    done = console("log", "import", str(written(folder / "log.jsonl", lines)), data=folder / "studio")
     assert done.returncode == 0, done.stderr
     return folder / "studio", lines
 
 
 def test_export_gives_the_imported_file_again_and_it_is_verified(studio: tuple[Path, Lines], tmp_path: Path) -> None:
     data, lines = studio
-    assert comfyvn("log", "export", str(tmp_path / "again.jsonl"), data=data).returncode == 0
+    assert console("log", "export", str(tmp_path / "again.jsonl"), data=data).returncode == 0
     assert (tmp_path / "again.jsonl").read_bytes() == b"".join(line + b"\n" for line in lines)
-    done = comfyvn("log", "verify", "--json", data=data)
+    done = console("log", "verify", "--json", data=data)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert (told["ok"], told["checked"], told["unaudited"], told["signed"]) == (True, 40, 0, 40)
@@ -70,11 +71,11 @@ def test_a_rewritten_log_beside_the_true_chain_is_named(
     data, lines = studio
     make, kind, position = CHANGES[change]
     forged = written(tmp_path / "forged.jsonl", make(list(lines)))
-    done = comfyvn("log", "import", str(forged), data=tmp_path / "forged")
+    done = console("log", "import", str(forged), data=tmp_path / "forged")
     assert done.returncode == 0, done.stderr
     shutil.rmtree(tmp_path / "forged" / "audit")
     shutil.copytree(data / "audit", tmp_path / "forged" / "audit")
-    done = comfyvn("log", "verify", "--json", data=tmp_path / "forged")
+    done = console("log", "verify", "--json", data=tmp_path / "forged")
     assert done.returncode == 1, done.stdout + done.stderr
     first = json.loads(done.stdout)["findings"][0]
     assert (first["kind"], first["position"]) == (kind, position)
@@ -89,13 +90,13 @@ def test_elsewhere_an_export_is_verified_with_the_checkpoints_and_the_key(
     key = str(data / "audit" / "key.pub.pem")
     for text, code in ((lines, 0), ([lines[0].replace(b"author", b"writer"), *lines[1:]], 1)):
         file = str(written(tmp_path / "log.jsonl", text))
-        done = comfyvn("log", "verify", "--file", file, "--key", key, data=tmp_path / "copy")
+        done = console("log", "verify", "--file", file, "--key", key, data=tmp_path / "copy")
         assert done.returncode == code, done.stdout + done.stderr
 
 
 def test_a_file_that_is_no_whole_log_is_refused_with_its_line(tmp_path: Path) -> None:
     lines = history(5)
-    done = comfyvn("log", "import", str(written(tmp_path / "a.jsonl", lines[:2] + lines[3:])), data=tmp_path / "a")
+    done = console("log", "import", str(written(tmp_path / "a.jsonl", lines[:2] + lines[3:])), data=tmp_path / "a")
     assert done.returncode not in (0, 1)
     assert "Line 3" in done.stderr
     assert "position 3 is missing" in done.stderr
@@ -105,7 +106,7 @@ def test_the_worker_goes_on_with_the_chain_of_an_imported_log(
     server_factory: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     file = written(tmp_path / "log.jsonl", history(20))
-    assert comfyvn("log", "import", str(file), data=tmp_path / "studio").returncode == 0
+    assert console("log", "import", str(file), data=tmp_path / "studio").returncode == 0
     server = server_factory(data=tmp_path / "studio")
     with server.client() as client:
         made = client.post("/api/pov/worlds", params={"project": "demo"}, json={"worldline_id": "new"})

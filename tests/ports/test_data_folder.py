@@ -95,10 +95,12 @@ def test_waiting_for_a_short_lived_holder_succeeds(tmp_path: Path) -> None:
 def test_asking_who_holds_never_keeps_anybody_from_holding(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "lock")
     done = threading.Event()
+    seen = set()
 
     def ask() -> None:
         while not done.is_set():
-            holder_of(tmp_path / "lock")
+            holder = holder_of(tmp_path / "lock")
+            seen.add(holder and (holder.pid, holder.role))
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -106,9 +108,16 @@ def test_asking_who_holds_never_keeps_anybody_from_holding(tmp_path: Path) -> No
         for _ in range(200):
             lock.acquire("console")
             lock.release()
+        lock.acquire("server")
     finally:
         done.set()
         asking.join()
+    holder = holder_of(tmp_path / "lock")
+    assert holder is not None
+    assert (holder.pid, holder.role) == (os.getpid(), "server")
+    lock.release()
+    assert holder_of(tmp_path / "lock") is None
+    assert seen <= {None, (os.getpid(), "console"), (os.getpid(), "server")}
 
 
 def test_the_lock_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from services.exports.exporting import export_folder
 from services.exports.gathering import gathered
 from services.settings import Settings
 from services.studio import Asker, Studio
-from tests.fixtures_studio import RunningServer, comfyvn, wait_until
+from tests.consoles import console
+from tests.fixtures_studio import RunningServer, wait_until
 from tests.renpy.demo import LINE
 from tests.renpy.engine import Engine
 from tests.renpy.extremes import hostile, plays_from
@@ -146,7 +147,7 @@ def _console_archive(folder: Path, name: str, wanted: Wanted, position: int) -> 
 
 def _export(folder: Path, out: Path, wanted: Wanted, position: int, *more: str) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    done = comfyvn(
+    done = console(
         "export", "renpy", str(out), "--project", wanted.project, "--as-of", str(position), *wanted.arguments, *more,
         data=folder / "studio",
     )

@@ -225,6 +225,8 @@ def test_a_worker_that_is_stopped_gives_its_work_back(tmp_path: Path) -> None:
             await began.wait()
         async with running(Runner(studio, inboxes, [process(tagging)])):
             await until(lambda: len(log.events) == 2)
+        assert types(log) == ["AssetRegistered", "AssetDescribed"]
+        assert log.events[1].causation_id == log.events[0].event_id
 
     asyncio.run(scenario())
 

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fixtures_studio import RunningServer, comfyvn, is_alive, wait_until
+from consoles import console
+from fixtures_studio import RunningServer, is_alive, wait_until
 
 from services import supervisor
 from services.supervisor import Child
@@ -21,21 +22,42 @@ from services.supervisor import Child
 ServerFactory = Callable[..., RunningServer]
 
 
-def fork(client: httpx.Client, name: str) -> httpx.Response:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    server = RunningServer(tmp_path_factory.mktemp("supervised") / "studio")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shared(kept: RunningServer) -> RunningServer:
+    """One server that each test hurts in its way, in a project of its own; whoever finds it ended starts it."""
+    if kept.process is None or kept.process.poll() is not None:
+        kept.start()
+    kept.worker()
+    kept.errors.clear()
+    return kept
+
+
+def fork(client: httpx.Client, name: str, project: str = "demo") -> httpx.Response:
     return client.post(
-        "/api/commands/ForkWorldline", params={"project": "demo"}, json={"worldline_id": name},
+        "/api/commands/ForkWorldline", params={"project": project}, json={"worldline_id": name},
         headers={"Idempotency-Key": f"fork-{name}"},
     )
 
 
-def listed(client: httpx.Client, position: int) -> set[str]:
-    found = client.get("/api/pov/worlds", params={"project": "demo", "min_position": position, "limit": 500})
+def listed(client: httpx.Client, position: int, project: str = "demo") -> set[str]:
+    found = client.get("/api/pov/worlds", params={"project": project, "min_position": position, "limit": 500})
     assert found.status_code == 200, found.text
     return {one["id"] for one in found.json()["items"]}
 
 
 def is_well(client: httpx.Client) -> bool:
     return client.get("/health").status_code == 200
+
+
+def restarts(client: httpx.Client) -> int:
+    return int(client.get("/status").json()["worker"]["restarts"])
 
 
 # --- one child --------------------------------------------------------------------------------------------------
@@ -64,7 +86,8 @@ def test_a_child_that_dies_is_started_again_and_counted() -> None:
         running.cancel()
         await asyncio.wait([running])
         assert not is_alive(second)
-        assert one.told()["state"] == "ended"
+        assert (one.told()["state"], one.told()["pid"], one.status.pid) == ("ended", None, None)
+        assert one.told()["restarts"] == 1, "an end that was asked for is no restart"
 
     asyncio.run(story())
 
@@ -93,8 +116,10 @@ def test_a_child_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Monke
         one = Child("probe", ["/nowhere/at/all"], {})
         running = asyncio.create_task(one.run())
         await until(lambda: one.status.restarts >= 1)
+        assert (one.status.pid, one.told()["pid"]) == (None, None), "there never was a process"
         running.cancel()
         await asyncio.wait([running])
+        assert (one.told()["state"], one.told()["pid"]) == ("ended", None)
 
     asyncio.run(story())
 
@@ -117,7 +142,8 @@ def test_a_child_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch)
 # --- a whole server ---------------------------------------------------------------------------------------------
 
 
-def test_a_killed_log_comes_back_and_no_command_is_told_a_false_success(server: RunningServer) -> None:
+def test_a_killed_log_comes_back_and_no_command_is_told_a_false_success(shared: RunningServer) -> None:
+    server = shared
     told: dict[str, tuple[int, int]] = {}
     done = threading.Event()
 
@@ -157,33 +183,39 @@ def test_a_killed_log_comes_back_and_no_command_is_told_a_false_success(server: 
             assert status == 503 or answer.json()["position"] == position, f"{name} was acknowledged and then lost"
         newest = max(answer.json()["position"] for answer in answers.values())
         assert set(told) <= listed(client, newest)
-    assert comfyvn("log", "verify", data=server.data).returncode == 0
-    assert comfyvn("projections", "verify", data=server.data).returncode == 0
+    chain = server.data / "audit" / "chain.bin"
+    wait_until(lambda: chain.exists() and chain.stat().st_size > 0, "the auditor's first hash")
+    assert console("log", "verify", data=server.data).returncode == 0
+    assert console("projections", "verify", data=server.data).returncode == 0
 
 
-def test_a_killed_worker_comes_back_and_counts_on(server: RunningServer) -> None:
-    first = server.worker()
+def test_a_killed_worker_comes_back_and_counts_on(shared: RunningServer) -> None:
+    server, first, project = shared, shared.worker(), "counted"
     with server.client() as client:
-        assert fork(client, "before").status_code == 201
+        earlier = restarts(client)
+        assert fork(client, "before", project).status_code == 201
         os.kill(first, signal.SIGKILL)
-        answer = fork(client, "while-it-is-away")
+        answer = fork(client, "while-it-is-away", project)
         assert answer.status_code == 201, "commands need no worker"
         worker = wait_until(
-            lambda: (found := client.get("/status").json()["worker"])["restarts"] == 1 and found["pid"] and found,
+            lambda: (
+                (found := client.get("/status").json()["worker"])["restarts"] == earlier + 1 and found["pid"] and found
+            ),
             "the worker's restart",
         )
         assert worker["last_exit"] == -signal.SIGKILL
         assert worker["pid"] == server.worker() != first
         wait_until(lambda: _counted(client, answer.json()["position"]), "the read models")
-        assert {"before", "while-it-is-away"} <= listed(client, 0)
+        assert {"before", "while-it-is-away"} <= listed(client, 0, project)
 
 
 def _counted(client: httpx.Client, position: int) -> bool:
     return all(one["position"] >= position for one in client.get("/status").json()["projections"])
 
 
-def test_a_second_server_on_the_folder_is_refused_and_says_who_holds_it(server: RunningServer) -> None:
-    second = comfyvn("serve", "--port", "0", data=server.data)
+def test_a_second_server_on_the_folder_is_refused_and_says_who_holds_it(shared: RunningServer) -> None:
+    server = shared
+    second = console("serve", "--port", "0", data=server.data)
     assert second.returncode == 4
     assert server.url in second.stderr
     assert str(server.pid) in second.stderr
@@ -193,7 +225,8 @@ def test_a_second_server_on_the_folder_is_refused_and_says_who_holds_it(server: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_everything_within_seconds(server: RunningServer, number: signal.Signals) -> None:
+def test_a_signal_ends_everything_within_seconds(shared: RunningServer, number: signal.Signals) -> None:
+    server = shared
     pids = [server.pid, server.worker(), server.nats()["pid"]]
     with httpx.stream("GET", server.url + "/events/sse", timeout=60) as stream:
         assert stream.status_code == 200
@@ -205,16 +238,17 @@ def test_a_signal_ends_everything_within_seconds(server: RunningServer, number: 
     assert "Traceback" not in server.said()
 
 
-def test_a_server_killed_with_its_address_leaves_nothing_in_the_way(server: RunningServer) -> None:
+def test_a_server_killed_with_its_address_leaves_nothing_in_the_way(shared: RunningServer) -> None:
+    server, project = shared, "killed"
     with server.client() as client:
-        assert fork(client, "acknowledged").status_code == 201
+        assert fork(client, "acknowledged", project).status_code == 201
     worker, nats = server.worker(), server.nats()["pid"]
     server.kill()
     server.restart()
     with server.client() as client:
-        answer = fork(client, "afterwards")
+        answer = fork(client, "afterwards", project)
         assert answer.status_code == 201, answer.text
-        assert listed(client, answer.json()["position"]) == {"main", "acknowledged", "afterwards"}
+        assert listed(client, answer.json()["position"], project) == {"main", "acknowledged", "afterwards"}
     wait_until(lambda: not is_alive(worker), "the old worker's end")
     assert not is_alive(nats)
 
@@ -253,15 +287,15 @@ class RunningWorker:
         return self.process.wait(60)
 
 
-def test_a_port_that_is_taken_is_a_clear_refusal(server: RunningServer, tmp_path: Path) -> None:
-    second = comfyvn("serve", "--port", str(server.ready["port"]), data=tmp_path / "other")
+def test_a_port_that_is_taken_is_a_clear_refusal(shared: RunningServer, tmp_path: Path) -> None:
+    second = console("serve", "--port", str(shared.ready["port"]), data=tmp_path / "other")
     assert second.returncode == 4
     assert "--port" in second.stderr
     assert not (tmp_path / "other").exists(), "nothing is made for a server that cannot listen"
 
 
 def test_a_door_that_others_can_reach_needs_a_token_first(tmp_path: Path) -> None:
-    refused = comfyvn("serve", "--host", "0.0.0.0", "--port", "0", data=tmp_path / "studio")
+    refused = console("serve", "--host", "0.0.0.0", "--port", "0", data=tmp_path / "studio")
     assert refused.returncode == 4
     assert "comfyvn token create" in refused.stderr
 
@@ -275,7 +309,7 @@ def test_a_server_that_is_told_to_end_while_it_starts_ends(tmp_path: Path) -> No
     running.process.terminate()
     assert running.process.wait(60) in (0, -signal.SIGTERM)
     starting.join()
-    lock = comfyvn("log", "tail", data=tmp_path / "studio")
+    lock = console("log", "tail", data=tmp_path / "studio")
     assert lock.returncode in (0, 5), lock.stderr
 
 

@@ -126,7 +126,7 @@ def stories(server: RunningServer, ids: list[str]) -> list[dict[str, Any]]:
 def test_serve_ends_in_order_with_jobs_in_hand(tmp_path: Path) -> None:
     server = RunningServer(tmp_path / "studio").start()
     worker = server.worker()
-    ids = asked(server.data, 5)
+    ids = asked(server.data, 3)
     wait_until(lambda: any(one["status"] == "completed" for one in stories(server, ids)), "the first job")
     began = time.monotonic()
     assert server.stop() == 0

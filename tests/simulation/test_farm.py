@@ -7,9 +7,10 @@ import os
 import random
 from collections.abc import Callable
 
+from consoles import console
 from crowd import Crowd, check_promises, promised, whole_log
 from fixtures_nats import Cluster
-from fixtures_studio import RunningServer, comfyvn
+from fixtures_studio import RunningServer
 
 SEED = int(os.environ.get("COMFYVN_CRASH_SEED", str(random.SystemRandom().randrange(2**32))))
 
@@ -44,7 +45,7 @@ def test_nothing_acknowledged_is_lost_when_the_leader_is_killed(
     asyncio.run(press(server, crowd, nats_cluster, random.Random(SEED)))
     check_promises(crowd.asks, asyncio.run(whole_log(server.url, crowd.project)))
     nats_cluster.heal()
-    verified = comfyvn("projections", "verify", "--json", data=server.data, env={**os.environ, **outside})
+    verified = console("projections", "verify", "--json", data=server.data, env={**os.environ, **outside})
     assert verified.returncode == 0, verified.stdout + verified.stderr
     print(f"{len(crowd.asks)} asks, {len(promised(crowd.asks))} accepted, "
           f"{sum(ask.doubts for ask in crowd.asks)} answers that never came")

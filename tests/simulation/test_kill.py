@@ -11,11 +11,12 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from consoles import console
 from crowd import Crowd, check_promises, promised, whole_log
-from fixtures_studio import RunningServer, comfyvn
+from fixtures_studio import RunningServer
 
 ROUNDS = int(os.environ.get("COMFYVN_CRASH_ROUNDS", "3"))
 SEED = int(os.environ.get("COMFYVN_CRASH_SEED", str(random.SystemRandom().randrange(2**32))))
@@ -68,7 +69,7 @@ def check_everything(server: RunningServer, crowd: Crowd) -> None:
                    if ask.status in (200, 201) and "ReserveCredits" in ask.path)
     assert account["reserved"] == reserved
     assert account["available"] == 2_000 - reserved >= 0
-    verified = comfyvn("projections", "verify", "--json", data=server.data)
+    verified = console("projections", "verify", "--json", data=server.data)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     chained = wait_chained(server, head)
     assert chained["ok"], chained
@@ -78,7 +79,7 @@ def wait_chained(server: RunningServer, head: int) -> dict[str, object]:
     """The verdict on the hash chain, once the auditor has chained the last event."""
     deadline = time.monotonic() + 60
     while True:
-        done = comfyvn("log", "verify", "--json", data=server.data)
+        done = console("log", "verify", "--json", data=server.data)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         told: dict[str, object] = json.loads(done.stdout)
         if done.returncode == 1 or told.get("chained", head) >= head or time.monotonic() > deadline:
@@ -86,29 +87,31 @@ def wait_chained(server: RunningServer, head: int) -> dict[str, object]:
         time.sleep(0.2)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for every crowd: each has a project of its own, and what is checked of the log is checked of all."""
+    server = RunningServer(tmp_path_factory.mktemp("kills") / "studio").start()
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize("name", VICTIMS)
-def test_nothing_acknowledged_is_lost_when_it_is_killed(
-    server_factory: Callable[..., RunningServer], name: str
-) -> None:
+def test_nothing_acknowledged_is_lost_when_it_is_killed(shared: RunningServer, name: str) -> None:
     seed = SEED + list(VICTIMS).index(name)
     print(f"seed {seed} (COMFYVN_CRASH_SEED={SEED}), {ROUNDS} rounds of killing the {name}")
     dice = random.Random(seed)
-    server = server_factory()
-    crowd = Crowd(seed)
-    asyncio.run(press(server, crowd, [VICTIMS[name]] * ROUNDS, dice))
-    check_everything(server, crowd)
+    crowd = Crowd(seed, project=f"crash-{name}")
+    asyncio.run(press(shared, crowd, [VICTIMS[name]] * ROUNDS, dice))
+    check_everything(shared, crowd)
     doubts = sum(ask.doubts for ask in crowd.asks)
     print(f"{len(crowd.asks)} asks, {len(promised(crowd.asks))} accepted, {doubts} answers that never came")
 
 
-def test_nothing_acknowledged_is_lost_when_everything_is_killed_in_turn(
-    server_factory: Callable[..., RunningServer]
-) -> None:
+def test_nothing_acknowledged_is_lost_when_everything_is_killed_in_turn(shared: RunningServer) -> None:
     seed = SEED + 10
     print(f"seed {seed} (COMFYVN_CRASH_SEED={SEED}), everything in turn")
     dice = random.Random(seed)
-    server = server_factory()
-    crowd = Crowd(seed, clients=16)
+    crowd = Crowd(seed, clients=16, project="crash-in-turn")
     victims = [VICTIMS[dice.choice(list(VICTIMS))] for _ in range(ROUNDS)]
-    asyncio.run(press(server, crowd, victims, dice))
-    check_everything(server, crowd)
+    asyncio.run(press(shared, crowd, victims, dice))
+    check_everything(shared, crowd)

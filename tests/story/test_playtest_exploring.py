@@ -44,7 +44,7 @@ def names(found: Explored) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(contents(), st.sampled_from(["mara", "ivo", "narrator"]))
 def test_the_quick_engine_meets_what_the_plain_one_meets(content: dict[str, Any], pov: str) -> None:
     made = story(content)
@@ -68,7 +68,7 @@ def test_the_quick_engine_meets_what_the_plain_one_meets(content: dict[str, Any]
         assert set(plain.ends) <= found["ends"]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(contents())
 def test_the_way_to_every_node_is_a_shortest_one_and_can_be_taken(content: dict[str, Any]) -> None:
     made = story(content)
@@ -88,7 +88,7 @@ def test_the_way_to_every_node_is_a_shortest_one_and_can_be_taken(content: dict[
         assert walked(made, "mara", None, quick.way_to(first)).last.finished, place
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(contents(), st.integers(0, 2**32 - 1))
 def test_with_a_seed_the_dice_fall_as_they_fall_in_a_play(content: dict[str, Any], seed: int) -> None:
     made = story(content)
@@ -117,7 +117,7 @@ def test_with_a_seed_the_dice_fall_as_they_fall_in_a_play(content: dict[str, Any
         assert at.finished
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(contents())
 def test_the_shortest_and_the_longest_play_are_plays(content: dict[str, Any]) -> None:
     made = story(content)

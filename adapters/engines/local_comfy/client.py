@@ -144,6 +144,7 @@ class Client:
     @asynccontextmanager
     async def file(self, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a stored file. Raises ``Gone`` when it is not there any more."""
+        self._open()
         try:
             async with self._http.stream("GET", f"{self.address}/view", params=dict(query),
                                          headers={"Accept-Encoding": "identity"}) as answer:
@@ -155,7 +156,12 @@ class Client:
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
 
+    def _open(self) -> None:
+        if self._http.is_closed:  # whoever still asks has kept an engine that was let go, or is about to end
+            raise EngineError(fault("CONNECTION_REFUSED", "The connections to ComfyUI were let go."))
+
     async def _asked(self, method: str, path: str, **given: Any) -> Any:
+        self._open()
         try:
             async with (
                 asyncio.timeout(self._patience),

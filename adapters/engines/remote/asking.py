@@ -141,6 +141,8 @@ class Asking:
     ) -> Answer:
         """One request. With ``submitting`` a failure after the connection stood leaves it open what became of it."""
         assert self.ours(url), "keys are sent to configured hosts alone"
+        if self._http.is_closed:  # whoever still asks has kept an engine that was replaced, or is about to end
+            raise self._away(False)
         sent = dict(headers)
         if json is not None:
             content = orjson.dumps(json)
