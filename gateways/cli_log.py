@@ -206,6 +206,7 @@ def verify(
                 told = await verify_file(lines, reach_chain(settings), report, trusted=trusted)
         else:
             async with open_everything(settings, projecting=False, create=False) as opened:
+                await opened.audit_begun()
                 with progress("Verifying") as report:
                     told = await verify_log(opened.studio.log, opened.chain, report, trusted=trusted)
         if as_json:
@@ -222,6 +223,8 @@ def _verified(told: Verified) -> None:
     if told.ok:
         console.print(f"[green]The log is as it was.[/] {told.checked:,} of {told.head:,} positions compared, "
                       f"{told.checkpoints:,} signed checkpoints up to {told.signed:,}.")
+    elif all(one.kind == "chain_missing" for one in told.findings):
+        console.print("[bold red]Nothing says how the log was.[/]")
     else:
         first = told.first
         exact = first is not None and first.position and first.kind != "rewritten"

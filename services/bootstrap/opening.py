@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -37,6 +37,8 @@ from services.registry import REGISTRY
 from services.settings import Settings
 from services.studio import Studio
 
+BEGINNING_SECONDS: Final = 5.0
+
 log = structlog.get_logger("bootstrap")
 
 
@@ -59,6 +61,14 @@ class Opened:
         """Keeps the chain of hashes for as long as it runs. One process of a data folder does; another one waits."""
         async with self._auditing():
             await Auditor(self.studio.log, self.chain).run()
+
+    async def audit_begun(self) -> None:
+        """Waits, not long, until the process that holds the folder has hashed its first event: a studio may be new."""
+        end = monotonic() + BEGINNING_SECONDS
+        while self.reached.attached_to is not None and monotonic() < end:
+            if await asyncio.to_thread(self.chain.length):
+                return
+            await asyncio.sleep(0.1)
 
     async def audited_everything(self) -> None:
         """Brings the chain of hashes to the log's end when this process is the only one here: nobody else would."""
