@@ -9,10 +9,10 @@ SEED ?= 1
 STORIES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-job-kills test-renpy check bench lock clean
+.PHONY: help setup demo serve test test-job-kills test-renpy test-s3 check bench lock clean
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## A virtual environment with exactly the locked packages
 
@@ -38,6 +38,9 @@ test-job-kills: $(STAMP) ## Workers, API and log are killed between the events o
 test-renpy: $(STAMP) ## Exported games against the real Ren'Py (SEED=1 STORIES=200)
 	$(BIN)/python -m tests.renpy --seed $(SEED) --stories $(STORIES)
 
+test-s3: $(STAMP) ## Blobs in S3 buckets, on a server that is installed beside
+	$(BIN)/python -m tests.s3
+
 check: $(STAMP) ## Style, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -50,4 +53,4 @@ lock: $(STAMP) ## Resolve the dependencies anew into requirements.lock (needs uv
 	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
 
 clean: ## Remove what setup made
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-s3

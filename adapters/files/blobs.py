@@ -186,7 +186,13 @@ class StoredBlobs:
                 return
         except (NotFoundError, FileNotFoundError):
             pass
-        await obstore.put_async(self._store(), key(digest), data)
+        try:
+            await obstore.put_async(self._store(), key(digest), data)
+        except (NotFoundError, FileNotFoundError) as error:  # of what is written only the bucket can be missing
+            raise Unavailable(
+                "The blob store has no such bucket.", error="blobs_unavailable",
+                remediation=[Remedy("Make the bucket that COMFYVN_BLOBS_URL names, or name another.", "check_blobs")],
+            ) from error
 
     def _incoming(self) -> Path | None:
         if self._folder is None:

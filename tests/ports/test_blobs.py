@@ -22,7 +22,8 @@ from domain.ports import BlobInfo, Blobs
 DATA = bytes(range(256)) * 9000  # more than two chunks
 DIGEST = hashlib.sha256(DATA).hexdigest()
 SHORT = hashlib.sha256(DATA[:99]).hexdigest()
-KINDS = ("memory", "folder", "object store")
+BUCKET = os.environ.get("COMFYVN_TEST_BLOBS_URL", "")
+KINDS = ("memory", "folder", "object store", "bucket")
 
 
 @pytest.fixture(params=KINDS)
@@ -31,8 +32,23 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
         "memory": MemoryBlobs,
         "folder": lambda: StoredBlobs(str(tmp_path / "blobs")),
         "object store": lambda: StoredBlobs("memory:///"),
+        "bucket": lambda: a_bucket(tmp_path),
     }
     return made[request.param]()
+
+
+def a_bucket(tmp_path: Path) -> StoredBlobs:
+    """A place of its own in a real bucket."""
+    if not BUCKET:
+        pytest.skip("blobs in a bucket: `make test-s3`, or COMFYVN_TEST_BLOBS_URL=s3://…")
+    return StoredBlobs(f"{BUCKET}/{tmp_path.name}-{time.time_ns()}")
+
+
+def test_a_bucket_that_is_not_there_is_told(tmp_path: Path) -> None:
+    a_bucket(tmp_path)
+    with pytest.raises(Unavailable, match="no such bucket") as caught:
+        asyncio.run(StoredBlobs("s3://nobody-made-this-bucket").put(DATA))
+    assert caught.value.code == "blobs_unavailable"
 
 
 async def read(blobs: Blobs, digest: str, start: int, end: int) -> list[bytes]:
