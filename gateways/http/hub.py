@@ -135,7 +135,7 @@ class Hub:
         self.limit = subscribers
         self.closing = False
         self._lanes: dict[Wanted, Lane] = {}
-        self._chunks: OrderedDict[tuple[Wanted, int], Chunk] = OrderedDict()
+        self._chunks: OrderedDict[tuple[Wanted, int, int], Chunk] = OrderedDict()
         self._count = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._following = asyncio.Event()
@@ -231,7 +231,8 @@ class Hub:
         """What a lane's subscriber gets next; made once for all who stand at that cursor. Raises ``Behind``."""
         if cursor < self.floor:
             raise Behind(cursor, "too_slow")
-        key = (lane.wanted, cursor)
+        # With the lane's position: what is empty now need not be empty when the lane has moved on.
+        key = (lane.wanted, cursor, lane.position)
         known = self._chunks.get(key)
         if known is None:
             known = self._chunks[key] = self.ring.chunk(lane.wanted, cursor, lane.position)

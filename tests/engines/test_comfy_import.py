@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -431,9 +431,8 @@ class Lying(Stored):
         super().__init__()
         self.content = content
 
-    @asynccontextmanager
-    async def __call__(self, material: Material) -> AsyncIterator[AsyncIterator[bytes]]:
-        yield self._pieces(self.content)
+    async def _pieces(self, material: Material) -> AsyncIterator[bytes]:
+        yield self.content
 
 
 def test_the_model_of_a_workflow_is_not_exchanged_for_another() -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 from typing import Any
 
 import httpx
 import pytest
 from door import Listener, door, on_socket, run, until
+from log_words import event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from adapters.memory.log import MemoryLog
+from domain.ports import Commit, Stream
+from gateways.http.hub import Hub, Subscription
+from gateways.http.ring import Wanted
 from services.wire import event_line
 
 
@@ -341,5 +347,47 @@ def test_a_stream_of_a_log_that_does_not_answer_is_unavailable(monkeypatch: pyte
             here.log.head = silent
             answer = await here.client.get("/events/sse")
             assert (answer.status_code, answer.json()["error"]) == (503, "log_unreachable")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whoever_listens_from_any_moment_on_misses_nothing(seed: int) -> None:
+    """Listeners come while events come, at every step of the hub: each has all that happens after it came."""
+    dice = random.Random(seed)
+
+    async def scenario() -> None:
+        log = MemoryLog()
+        hub = Hub(log, beat_seconds=0.002)
+        await hub.ready()
+        asked: list[tuple[Subscription, list[int]]] = []
+        got: dict[Subscription, list[int]] = {}
+
+        async def listen(subscription: Subscription) -> None:
+            while (chunk := await subscription.next()) is not None:
+                got[subscription] += [one.position for one in chunk.entries]
+
+        tasks = []
+        for number in range(120):
+            project = f"p{dice.randrange(3)}"
+            (position,) = await log.append([Commit(Stream(project, "main", "note", f"n{number}"), 0, (event(),))])
+            for subscription, expected in asked:
+                if project in subscription.wanted.project:
+                    expected.append(position)
+            for _ in range(dice.randrange(8)):
+                await asyncio.sleep(0)
+            if dice.random() < 0.5:
+                wanted = Wanted(project=frozenset(dice.sample(["p0", "p1", "p2"], dice.randint(1, 2))))
+                subscription = hub.subscribe(wanted, position)
+                asked.append((subscription, []))
+                got[subscription] = []
+                tasks.append(asyncio.create_task(listen(subscription)))
+            if dice.random() < 0.3:
+                await asyncio.sleep(dice.choice([0.001, 0.003, 0.01]))
+        await until(lambda: all(got[one][-1:] == expected[-1:] for one, expected in asked), "everything to arrive")
+        assert [got[one] for one, _ in asked] == [expected for _, expected in asked]
+        for task in tasks:
+            task.cancel()
+        await hub.close()
 
     run(scenario)

@@ -322,7 +322,7 @@ def test_a_dry_run_says_no_and_records_nothing() -> None:
         before = await told.events()
         receipt = await told.ask(reserve("a", 90), dry_run=True)
         assert receipt.told["budgets"][0]["held"] == 90
-        assert [type(one).__name__ for one in receipt.would or ()] == ["CreditsReserved"]
+        assert [type(one).__name__ for one in receipt.would or ()] == ["CreditsReserved", "SpendingCounted"]
         with pytest.raises(Refused):
             await told.ask(reserve("a", 101), dry_run=True)
         assert await told.events() == before
