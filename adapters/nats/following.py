@@ -77,10 +77,10 @@ class Tail:
 
     async def close(self) -> None:
         """Stops; followers that wait are told so."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # Again and again: what it awaits may forget a cancellation that meets an answer.
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task], timeout=1)
         self._failed = Unavailable("The log was closed.", error="log_closed")
         self._announce()
 
