@@ -202,10 +202,8 @@ class Worker:
                     held[place.engine].pop()
                     owners[place.owner] += 1
         finally:
-            for unused in held.values():
-                for slot in unused:
-                    with suppress(ComfyVNError):
-                        await self._slots.release(slot)
+            for slot in (one for unused in held.values() for one in unused):
+                await self._put_back(slot, None)
 
     async def _slots_for(self, wanted: Mapping[str, int]) -> dict[str, list[Lease]]:
         """Slots of engines, as many as there are of what is wanted; raises ``Unavailable``."""
@@ -217,9 +215,8 @@ class Worker:
                 held[engine].append(slot)
         failed = next((one for one in found if isinstance(one, BaseException)), None)
         if failed is not None:
-            for lease in (one for some in held.values() for one in some):
-                with suppress(ComfyVNError):
-                    await self._slots.release(lease)
+            for slot in (one for some in held.values() for one in some):
+                await self._put_back(slot, None)
             raise failed
         return held
 
@@ -234,20 +231,45 @@ class Worker:
                                    request.priority, recorded.position))
         for place in sorted(found, key=lambda one: (-one.priority, one.since)):
             room = place.engine in self.studio.engines and self._open(place.engine)
-            slot = await self._slots.acquire(place.engine) if room and len(self.runs) < self.at_once else None
-            if slot is None:
+            if not room or len(self.runs) >= self.at_once:
                 self._drained = False
-                continue
-            taken = False
-            try:
-                if await self._orphaned(place.engine, self._running):
-                    self._drained = False
-                else:
-                    taken = await self._take(place, slot)
-            finally:
-                if not taken:
-                    with suppress(ComfyVNError):
-                        await self._slots.release(slot)
+            else:
+                await self._take_at_once(place)
+
+    async def _take_at_once(self, place: Place) -> None:
+        """Takes a job, unless somebody was faster or the engine has no room: then a look at the queue says more."""
+        slot, lease = await self._both(place)
+        begun = False
+        try:
+            if slot is None or await self._orphaned(place.engine, self._running):
+                self._drained = False
+            elif lease is not None and place.key not in self.runs:
+                self._begin(place, slot, lease)
+                begun = True
+        finally:
+            if not begun:
+                await self._put_back(slot, lease)
+
+    async def _both(self, place: Place) -> tuple[Lease | None, Lease | None]:
+        """A slot and the job's lease, asked for together; raises ``Unavailable``, and then has neither."""
+        found = await asyncio.gather(
+            self._slots.acquire(place.engine), self.leases.acquire(place.lease), return_exceptions=True
+        )
+        slot, lease = (None if isinstance(one, BaseException) else one for one in found)
+        failed = next((one for one in found if isinstance(one, BaseException)), None)
+        if failed is None:
+            return slot, lease
+        await self._put_back(slot, lease)
+        raise failed
+
+    async def _put_back(self, slot: Lease | None, lease: Lease | None) -> None:
+        """Gives back what was not used; what cannot be given back now ends by itself."""
+        if slot is not None:
+            with suppress(ComfyVNError):
+                await self._slots.release(slot)
+        if lease is not None:
+            with suppress(ComfyVNError):
+                await lease.release()
 
     async def _orphaned(self, engine: str, running: Running) -> bool:
         """Whether an attempt may be running at an engine that nobody follows. Asked while a slot is held."""
@@ -294,6 +316,11 @@ class Worker:
         if lease is None:
             self._left[place.key] = monotonic() + self.leases.seconds
             return False
+        self._begin(place, slot, lease)
+        return True
+
+    def _begin(self, place: Place, slot: Lease | None, lease: Lease) -> None:
+        """Starts on a job: the leases are the execution's from now on."""
         hand = Hand(self.studio, place.project, place.job_id, self.name, lease)
         hold = partial(self._held.hold, key=place.key)
         tools = Tools(self.studio.engines, self._slots, self._renderer, self.pace, self._rest, hold, self._held.drop,
@@ -308,7 +335,6 @@ class Worker:
         self._served[place.owner] = self._serving
         task = asyncio.create_task(self._executed(execution, place), name=f"job {place.job_id}")
         self.runs[place.key] = task
-        return True
 
     async def _executed(self, execution: Execution, place: Place) -> None:
         try:
