@@ -53,4 +53,4 @@ lock: $(STAMP) ## Resolve the dependencies anew into requirements.lock (needs uv
 	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
 
 clean: ## Remove what setup made
-	rm -rf $(VENV) .venv-s3
+	rm -rf $(VENV)

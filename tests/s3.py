@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-HOME = Path(".venv-s3")
+HOME = Path(".venv/s3")
 BUCKET = "comfyvn"
 SECONDS = 60.0
 PACKAGE = "moto[server,s3]>=5"

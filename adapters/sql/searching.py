@@ -22,7 +22,11 @@ PIECE: Final = 3
 """Characters of a piece: a shorter text is in no index."""
 
 FEW: Final = 500
-"""Up to so many rows are taken from the index. Of more, the first page is found sooner by walking in order."""
+"""Up to so many rows are taken one by one and put in order. Of more, the first page is found sooner by walking in order
+and passing over what the index does not name."""
+
+MANY: Final = 20_000
+"""With more than so many the first page is near, and the index is not asked for all of them."""
 
 TRIGRAMS: Final = sqlite3.sqlite_version_info >= (3, 34)
 
@@ -73,13 +77,17 @@ def _sqlite_rows(connection: sa.Connection, place: Stored, number: int, value: s
         return None
     index = str(made).removesuffix("_added")
     phrase = '"' + value.replace('"', '""') + '"'
-    rows = connection.exec_driver_sql(
-        f"SELECT rowid FROM {index} WHERE {index} MATCH ? LIMIT {FEW + 1}", (phrase,)
-    ).scalars().all()
-    if len(rows) > FEW:
+    count = connection.exec_driver_sql(
+        f"SELECT count(*) FROM (SELECT rowid FROM {index} WHERE {index} MATCH ? LIMIT {MANY + 1})", (phrase,)
+    ).scalar_one()
+    if count > MANY:
         return None
-    at: ColumnElement[Any] = sa.literal_column(f"{connection.dialect.identifier_preparer.quote(place.at.name)}.rowid")
-    return at.in_(rows or [-1])  # no row has that number
+    # A plus keeps SQLite from looking the rows up one by one.
+    walked = "+" if count > FEW else ""
+    at: ColumnElement[Any] = sa.literal_column(
+        f"{walked}{connection.dialect.identifier_preparer.quote(place.at.name)}.rowid"
+    )
+    return at.in_(sa.text(f"SELECT rowid FROM {index} WHERE {index} MATCH :phrase").bindparams(phrase=phrase))
 
 
 def _make_sqlite(connection: sa.Connection, place: Stored, column: str, name: str) -> None:

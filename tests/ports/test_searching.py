@@ -88,8 +88,11 @@ def test_signs_of_patterns_and_of_questions_are_only_text(models: SqlReadModels)
     assert found(models, "lamp* NEAR") == []
 
 
-def test_more_than_a_few_are_found_in_order_and_page_by_page(models: SqlReadModels) -> None:
-    count = searching.FEW + 50
+@pytest.mark.parametrize("count", [searching.FEW, searching.FEW + 50, 1_500])
+def test_however_many_are_found_they_come_in_order_and_page_by_page(
+    models: SqlReadModels, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MANY", 1_000)
     advance(models, *(put(f"n{number:04}", f"lamp {number}", number) for number in range(count)))
     seen: list[str] = []
     while page := found(models, "LAMP", order=("-place", "id"), limit=200,
