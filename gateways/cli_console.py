@@ -24,6 +24,9 @@ from services import journal
 from services.redaction import SECRETS
 from services.settings import Settings
 
+AGAIN_SECONDS: Final = 10.0
+"""How long a command may take to end in order before it is told once more."""
+
 
 class ExitCode(IntEnum):
     """What a command's exit says. Also in docs/operations.md."""
@@ -108,7 +111,7 @@ def run(
     code: Any = ExitCode.OK
     try:
         with asyncio.Runner(loop_factory=loop) as runner:
-            code = runner.run(work())
+            code = runner.run(_to_its_end(work()))
         sys.stdout.flush()
     except ComfyVNError as error:
         complain(error, as_json=as_json)
@@ -130,6 +133,18 @@ def run(
         code = ExitCode.DEFECT
     if isinstance(code, ExitCode) and code is not ExitCode.OK:
         raise typer.Exit(int(code))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
+    """What the work returns. Told to end it is told again until it has: a cancellation can get lost on the way."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=AGAIN_SECONDS)
+        return task.result()
 
 
 def unfit(error: ValidationError) -> Invalid:

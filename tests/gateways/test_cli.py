@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -373,3 +374,23 @@ def test_the_demo_shows_everything_and_goes_on_running(tmp_path: Path) -> None:
         assert running.wait(60) == 0
     again = console("demo", "--once", "--json", data=tmp_path / "demo")
     assert json.loads(again.stdout)["recorded"] == 0, "a second tour records nothing twice"
+
+
+def test_a_command_ends_also_when_its_cancellation_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_console, "AGAIN_SECONDS", 0.05)
+    lost = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if len(lost) == 2:
+                    raise
+                lost.append("told, and forgotten")
+
+    with pytest.raises(typer.Exit) as ended:
+        cli_console.run(work)
+    assert ended.value.exit_code == cli_console.ExitCode.INTERRUPTED
+    assert len(lost) == 2
