@@ -51,7 +51,7 @@ def _megapixels(parameters: Parameters) -> float | None:
     if width is None or height is None:
         return None
     # A megapixel that is begun is charged for.
-    return ceil(width * height / 1_000_000) * _count(parameters)
+    return max(ceil(width * height / 1_000_000), 1) * _count(parameters)
 
 
 def _seconds(parameters: Parameters) -> float | None:
@@ -85,7 +85,11 @@ def quantity(unit: str, operation: str, parameters: Parameters) -> float | None:
         return None
     if plain == "image" and "video" in operation:
         return None  # a price for pictures says nothing of videos
-    return _UNITS[plain](parameters)
+    try:
+        found = _UNITS[plain](parameters)
+    except OverflowError:  # no engine makes as much as that
+        return None
+    return found if found is not None and isfinite(found) and found > 0 else None
 
 
 def cost_of(price: Price, operation: str, parameters: Parameters) -> float | None:

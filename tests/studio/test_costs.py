@@ -89,6 +89,13 @@ def test_a_quantity_is_positive_or_not_known_whatever_is_asked(unit: str, parame
         assert found is None or found > 0
 
 
+@pytest.mark.parametrize("size", [1e200, 10**400, 1e-200])
+def test_sizes_that_nobody_can_reckon_with_are_not_reckoned_with(size: float) -> None:
+    for unit in ("megapixel", "image", "second", "minute"):
+        found = quantity(unit, "text_to_image", dict.fromkeys(["width", "height", "count", "duration"], size))
+        assert found is None or 0 < found < float("inf")
+
+
 def test_a_megapixel_that_is_begun_counts() -> None:
     price = Price(unit="megapixel", dollars=0.01)
     assert cost_of(price, "text_to_image", {"width": 1024, "height": 1024}) == pytest.approx(0.02)
