@@ -390,7 +390,11 @@ def test_a_command_ends_also_when_its_cancellation_was_lost(monkeypatch: pytest.
                     raise
                 lost.append("told, and forgotten")
 
-    with pytest.raises(typer.Exit) as ended:
-        cli_console.run(work)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            cli_console.run(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.exit_code == cli_console.ExitCode.INTERRUPTED
     assert len(lost) == 2
