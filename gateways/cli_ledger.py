@@ -15,13 +15,13 @@ from commands.operations.budget import RemoveBudget, SetBudget
 from commands.operations.ledger import GrantCredits
 from domain.ids import checked
 from domain.operations.budget import AMOUNT_LIMIT, PROJECT, WARN_PERCENT
+from gateways.cli_asking import ask
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
 from projections.operations.budget import ShowBudgets, show_budgets
 from projections.operations.ledger import ListAccounts, ListEntries
 from projections.reading import View
 from services.bootstrap import open_everything
 from services.generation.estimating import MICROCREDITS
-from services.studio import Asker
 
 app = typer.Typer(no_args_is_help=True, help="Credits: what accounts hold, what was spent, and budgets. A credit is a "
                                              "cent; amounts are in credits, in JSON in microcredits.")
@@ -109,7 +109,7 @@ def grant(
     def made() -> Command:
         return GrantCredits(account=account, amount=_micro(credits_), reason=reason)
 
-    _asked(project, made, f"{account} is given {credits_} credits.", dry_run, actor, data, as_json)
+    ask(project, made, f"{account} is given {credits_} credits.", actor, data, dry_run=dry_run, as_json=as_json)
 
 
 @budget.command("list")
@@ -162,7 +162,7 @@ def set_(
 
     whose = f"Account {account}" if account else f"Project {project}"
     when = "in a month" if period == "month" else "in all"
-    _asked(project, made, f"{whose} may spend {credits_} credits {when}.", dry_run, actor, data, as_json)
+    ask(project, made, f"{whose} may spend {credits_} credits {when}.", actor, data, dry_run=dry_run, as_json=as_json)
 
 
 @budget.command()
@@ -178,25 +178,7 @@ def remove(
     def made() -> Command:
         return RemoveBudget.model_validate({"scope": _scope(account), "period": period})
 
-    _asked(project, made, "The budget is taken away.", dry_run, actor, data, as_json)
-
-
-def _asked(project: str, made: Any, said: str, dry_run: bool, actor: str, data: Any, as_json: bool) -> None:
-    async def work() -> None:
-        checked("project", project)
-        command = made()
-        async with open_everything(settings_of(data), projecting=False) as opened:
-            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
-        changed = bool(receipt.would if dry_run else receipt.events)
-        if as_json:
-            emit({"ok": True, "dry_run": dry_run, "changed": changed, "project": project,
-                  "position": receipt.position, **receipt.told})
-        elif not changed:
-            out().print("[dim]It is so already.[/]")
-        else:
-            out().print(("[yellow]Would be:[/] " if dry_run else "[green]Done:[/] ") + escape(said))
-
-    run(work, as_json=as_json)
+    ask(project, made, "The budget is taken away.", actor, data, dry_run=dry_run, as_json=as_json)
 
 
 def _print(found: dict[str, Any]) -> None:

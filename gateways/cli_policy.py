@@ -18,8 +18,9 @@ from commands.trust.policy import (
 )
 from domain.ids import checked
 from gateways import cli_policy_handlings
+from gateways.cli_asking import ask
 from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of
-from gateways.cli_policy_words import ask, condition, fact, from_file, looked, thing
+from gateways.cli_policy_words import condition, fact, from_file, looked, thing
 from projections.trust.policy import AuditPolicy, ListPolicyHandlings, ListPolicyRules, ShowPolicyStatus
 from services.bootstrap import open_everything
 from services.studio import Asker

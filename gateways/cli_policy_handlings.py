@@ -10,8 +10,9 @@ from rich.table import Table
 
 from commands.trust.policy import RemovePolicyHandling, SetPolicyHandling
 from domain.ids import checked
+from gateways.cli_asking import ask
 from gateways.cli_console import Actor, AsJson, Data, Project, emit, err, out, run
-from gateways.cli_policy_words import ask, condition, from_file, looked
+from gateways.cli_policy_words import condition, from_file, looked
 from projections.trust.policy import ListPolicyHandlings
 
 app = typer.Typer(no_args_is_help=True, help="What becomes of prompts, and of whatever files tell besides their "

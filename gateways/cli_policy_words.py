@@ -1,21 +1,15 @@
-"""How facts, things and conditions are written on the command line, and the asking that `comfyvn policy` shares."""
+"""How facts, things and conditions are written on the command line, and what `comfyvn policy` looks at."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from rich.markup import escape
-
-from commands.declaration import Command
-from domain.ids import checked
-from gateways.cli_console import Data, emit, out, run, settings_of, usage
+from gateways.cli_console import Data, settings_of, usage
 from services.bootstrap import open_everything
-from services.studio import Asker
 
 FILE_BYTES: Final = 2**20
 
@@ -90,25 +84,3 @@ async def looked(data: Data, *asked: tuple[str, Any]) -> list[Any]:
     async with open_everything(settings_of(data), create=False) as opened:
         await opened.counted_everything(["policy"])
         return [await opened.studio.look(opened.studio.registry.views[name], query) for name, query in asked]
-
-
-def ask(
-    project: str, made: Callable[[], Command], said: str, actor: str, data: Data, *, dry_run: bool, as_json: bool
-) -> None:
-    """Asks one command and tells what became of it."""
-
-    async def work() -> None:
-        checked("project", project)
-        command = made()
-        async with open_everything(settings_of(data), projecting=False) as opened:
-            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
-        changed = bool(receipt.would if dry_run else receipt.events)
-        if as_json:
-            emit({"ok": True, "dry_run": dry_run, "changed": changed, "project": project,
-                  "position": receipt.position, **receipt.told})
-        elif not changed:
-            out().print("[dim]It is so already.[/]")
-        else:
-            out().print(("[yellow]Would be:[/] " if dry_run else "[green]Done:[/] ") + escape(said))
-
-    run(work, as_json=as_json)

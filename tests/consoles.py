@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from typer.testing import CliRunner
 
+from commands.declaration import Command
 from gateways import cli_commands
+from services.bootstrap import open_everything
+from services.settings import Settings
+from services.studio import Asker
 
 
 class Done(NamedTuple):
@@ -46,3 +53,27 @@ def told(*arguments: str, data: Path, code: int = 0) -> Any:
     done = console(*arguments, "--json", data=data)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+@contextmanager
+def held(folder: Path, *commands: Command) -> Iterator[Path]:
+    """A studio that stays open, in which these commands were asked: every command of a console attaches to its log, and
+    none has to start one of its own."""
+    ready, over = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        async with open_everything(Settings.load(data=folder), role="server") as opened:
+            for command in commands:
+                await opened.studio.ask(command, Asker("mara"), project="demo")
+            await opened.counted_everything()
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    holding = threading.Thread(target=asyncio.run, args=(hold(),), daemon=True)
+    holding.start()
+    try:
+        assert ready.wait(60)
+        yield folder
+    finally:
+        over.set()
+        holding.join(60)

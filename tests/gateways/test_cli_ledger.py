@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from consoles import held
 from typer.testing import CliRunner, Result
 
 from commands.operations.ledger import GrantCredits, ReserveCredits
 from gateways import cli_commands
 from gateways.cli_console import ExitCode
-from services.bootstrap import open_everything
-from services.settings import Settings
-from services.studio import Asker
 
 
 def console(data: Path, *arguments: str) -> Result:
@@ -32,33 +28,14 @@ def told(data: Path, *arguments: str, code: ExitCode = ExitCode.OK) -> Any:
     return json.loads(done.stdout)
 
 
-def _held(data: Path, ready: threading.Event, over: threading.Event) -> None:
-    """A studio that stays open: every command attaches to its log, and none has to start one of its own."""
-
-    async def hold() -> None:
-        async with open_everything(Settings.load(data=data), role="server") as opened:
-            for command in (
-                GrantCredits(account="team", amount=9_000_000),
-                ReserveCredits(account="team", attempt_id="a", amount=1_500_000, purpose="portrait"),
-            ):
-                await opened.studio.ask(command, Asker("mara"), project="demo")
-            await opened.counted_everything()
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    asyncio.run(hold())
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("ledger") / "studio"
-    ready, over = threading.Event(), threading.Event()
-    holding = threading.Thread(target=_held, args=(folder, ready, over), daemon=True)
-    holding.start()
-    assert ready.wait(60)
-    yield folder
-    over.set()
-    holding.join(60)
+    with held(
+        tmp_path_factory.mktemp("ledger") / "studio",
+        GrantCredits(account="team", amount=9_000_000),
+        ReserveCredits(account="team", attempt_id="a", amount=1_500_000, purpose="portrait"),
+    ) as folder:
+        yield folder
 
 
 def test_budgets_are_set_shown_and_taken_away(data: Path) -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from consoles import held
 from typer.testing import CliRunner, Result
 
 from commands.studio.model import AddModel
 from gateways import cli_commands, cli_models_change
 from gateways.cli_console import ExitCode
-from services.bootstrap import open_everything
-from services.settings import Settings
-from services.studio import Asker
 
 ID = "custom-harbour"
 SHA = "ab" * 32
@@ -37,29 +33,16 @@ def told(data: Path, *arguments: str, code: ExitCode = ExitCode.OK) -> Any:
     return json.loads(done.stdout or done.stderr)
 
 
-def _held(data: Path, ready: threading.Event, over: threading.Event) -> None:
-    async def hold() -> None:
-        async with open_everything(Settings.load(data=data), role="server") as opened:
-            await opened.studio.ask(AddModel.model_validate({
-                "name": "Harbour", "type": "lora", "url": "https://models.example/harbour.safetensors",
-                "filename": "harbour.safetensors", "license": "MIT", "sha256": SHA, "tags": ("a",),
-            }), Asker("mara"), project="demo")
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    asyncio.run(hold())
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("models") / "studio"
-    ready, over = threading.Event(), threading.Event()
-    holding = threading.Thread(target=_held, args=(folder, ready, over), daemon=True)
-    holding.start()
-    assert ready.wait(60)
-    yield folder
-    over.set()
-    holding.join(60)
+    with held(
+        tmp_path_factory.mktemp("models") / "studio",
+        AddModel.model_validate({
+            "name": "Harbour", "type": "lora", "url": "https://models.example/harbour.safetensors",
+            "filename": "harbour.safetensors", "license": "MIT", "sha256": SHA, "tags": ("a",),
+        }),
+    ) as folder:
+        yield folder
 
 
 def test_only_what_is_named_changes(data: Path) -> None:

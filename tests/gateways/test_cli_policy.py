@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from consoles import held
 from typer.testing import CliRunner, Result
 
 from gateways import cli_commands, cli_policy
 from gateways.cli_console import ExitCode
 from gateways.cli_policy_words import condition, thing, value
-from services.bootstrap import open_everything
-from services.settings import Settings
 
 
 def console(data: Path, *arguments: str, project: str = "demo", stdin: str | None = None) -> Result:
@@ -32,27 +29,10 @@ def told(data: Path, *arguments: str, code: ExitCode = ExitCode.OK, **more: Any)
     return json.loads(done.stdout)
 
 
-def _held(data: Path, ready: threading.Event, over: threading.Event) -> None:
-    """A studio that stays open: every command attaches to its log, and none has to start one of its own."""
-
-    async def hold() -> None:
-        async with open_everything(Settings.load(data=data), role="server"):
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    asyncio.run(hold())
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("policy") / "studio"
-    ready, over = threading.Event(), threading.Event()
-    holding = threading.Thread(target=_held, args=(folder, ready, over), daemon=True)
-    holding.start()
-    assert ready.wait(60)
-    yield folder
-    over.set()
-    holding.join(60)
+    with held(tmp_path_factory.mktemp("policy") / "studio") as folder:
+        yield folder
 
 
 RULE = ("set", "only-ours", "--action", "export", "--about", "asset", "--when", 'origin is_not "drawn by us"',
