@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -46,10 +46,15 @@ class Child:
     which then ends everything in order.
     """
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``rest`` waits between two lives, in seconds."""
         self.status = ChildStatus(name)
         self._command = tuple(command)
         self._environment = dict(environment)
+        self._rest = rest
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False
 
@@ -67,7 +72,7 @@ class Child:
                 pause = FIRST_PAUSE_SECONDS if monotonic() - began > STEADY_SECONDS else pause
                 log.warning("child_died", child=self.status.name, exit=self.status.last_exit, again_in_seconds=pause)
                 self.status.state = "waiting"
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 self.status.restarts += 1
         finally:

@@ -70,8 +70,8 @@ async def until(true: Callable[[], Any]) -> Any:
     return found
 
 
-def child(code: str) -> Child:
-    return Child("probe", [sys.executable, "-c", code], dict(os.environ))
+def child(code: str, **otherwise: Any) -> Child:
+    return Child("probe", [sys.executable, "-c", code], dict(os.environ), **otherwise)
 
 
 def test_a_child_that_dies_is_started_again_and_counted() -> None:
@@ -92,7 +92,7 @@ def test_a_child_that_dies_is_started_again_and_counted() -> None:
     asyncio.run(story())
 
 
-def test_pauses_between_starts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_between_starts_grow() -> None:
     pauses: list[float] = []
 
     async def remember(seconds: float) -> None:
@@ -101,8 +101,7 @@ def test_pauses_between_starts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
             raise asyncio.CancelledError
 
     async def story() -> None:
-        one = child("raise SystemExit(3)")
-        monkeypatch.setattr(supervisor.asyncio, "sleep", remember)
+        one = child("raise SystemExit(3)", rest=remember)
         with pytest.raises(asyncio.CancelledError):
             await one.run()
         assert one.status.last_exit == 3
@@ -111,7 +110,7 @@ def test_pauses_between_starts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
-def test_a_child_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_cannot_be_started_is_tried_again() -> None:
     async def story() -> None:
         one = Child("probe", ["/nowhere/at/all"], {})
         running = asyncio.create_task(one.run())
