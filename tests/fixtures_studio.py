@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import pytest
@@ -111,10 +111,11 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-class RunningServer:
-    """A real `comfyvn serve` on a free port, with the means to hurt it."""
+class Running:
+    """A real `comfyvn` command that goes on until it is told to end, with the means to hurt it."""
 
-    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, command: str, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.command = command
         self.data = data
         self.options = options
         self.environment = {**os.environ, **dict([PATIENT]), **(environment or {})}
@@ -123,28 +124,30 @@ class RunningServer:
         self.errors: list[str] = []
 
     @property
-    def url(self) -> str:
-        return str(self.ready["url"])
-
-    @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
 
-    def start(self) -> RunningServer:
-        """Starts it and waits until the door is open."""
-        command = [sys.executable, "-m", "gateways.cli", "serve", "--data", str(self.data), "--port", "0", "--json"]
+    def start(self) -> Self:
+        """Starts it and waits until it says that it is ready."""
+        command = [sys.executable, "-m", "gateways.cli", self.command, "--data", str(self.data), "--json"]
         self.process = subprocess.Popen(
             [*command, *self.options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment,
         )
-        threading.Thread(target=self._drain, args=(self.process,), daemon=True).start()
+        self._draining = threading.Thread(target=self._drain, args=(self.process,), daemon=True)
+        self._draining.start()
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait(PATIENCE_SECONDS)
-            raise AssertionError("the server did not start:\n" + self.said())
+            code = self.process.wait(PATIENCE_SECONDS)
+            self._draining.join(PATIENCE_SECONDS)
+            raise AssertionError(f"`comfyvn {self.command}` ended with {code} before it was ready:\n{self.said()}")
         self.ready = json.loads(line)
         return self
+
+    def restart(self) -> Self:
+        """Starts it again on the same folder after it was killed or stopped."""
+        return self.start()
 
     def _drain(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -153,6 +156,42 @@ class RunningServer:
     def said(self) -> str:
         """Everything on its standard error so far."""
         return "".join(self.errors)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        return self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(PATIENCE_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._draining.join(PATIENCE_SECONDS)
+        return code
+
+
+class RunningWorker(Running):
+    """A real `comfyvn work`, or `comfyvn worker`."""
+
+    def __init__(self, data: Path, command: str = "work", environment: dict[str, str] | None = None) -> None:
+        super().__init__(command, data, environment=environment)
+
+
+class RunningServer(Running):
+    """A real `comfyvn serve` on a free port."""
+
+    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        super().__init__("serve", data, "--port", "0", *options, environment=environment)
+
+    @property
+    def url(self) -> str:
+        return str(self.ready["url"])
 
     def client(self, **given: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, **given)
@@ -174,27 +213,6 @@ class RunningServer:
                 if b"\0work\0" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.append(int(child))
         return found
-
-    def kill(self) -> None:
-        """kill -9 of the serving process."""
-        self._signal(signal.SIGKILL)
-
-    def stop(self) -> int:
-        """SIGTERM; its exit code."""
-        return self._signal(signal.SIGTERM)
-
-    def _signal(self, number: signal.Signals) -> int:
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(PATIENCE_SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
-
-    def restart(self) -> RunningServer:
-        """Starts it again on the same folder after it was killed or stopped."""
-        return self.start()
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from gateways.http.conversing import Talk, converse, say
 from gateways.http.hub import Hub, Subscription
 from gateways.http.job_watching import SCOPE, SomeJobs, happening, is_over, several_jobs, some_jobs, wanted
 from gateways.http.metrics import Metrics
-from gateways.http.problems import wrong_fields
 from gateways.http.ring import Chunk
-from gateways.http.streams import NAMES_LIMIT, Send, check_after, chunks, read_after
+from gateways.http.streams import Send, check_after, chunks, read_after, read_names
 from gateways.http.visit import Visit, single
 from projections.reading import View
 from projections.studio.job_views import ListJobs, Status, list_jobs
@@ -23,6 +22,10 @@ from services.studio import Studio
 
 TOPICS: Final = ("job.update", "job.log")
 FILTERS: Final = ("topics", "job_id", "status", "preset", "owner", "engine")
+KNOWN: Final[Mapping[str, tuple[str, ...]]] = {"topics": TOPICS, "status": get_args(Status)}
+NAME_LIMIT: Final = 200
+"""Most characters of a preset's, an owner's or an engine's name."""
+
 SNAPSHOT: Final = 200
 """Most jobs of a snapshot: those under way first, then the newest of the others."""
 
@@ -161,32 +164,16 @@ async def _update(studio: Studio, listener: Listener, chunk: Chunk, send: Send) 
 
 
 def read_filter(given: Mapping[str, Any]) -> Filter:
-    """Filters from parameters or a message; names are separated by commas, a message may also give lists."""
-    sets, wrong = {}, []
-    known = {"topics": TOPICS, "status": get_args(Status)}
-    for name in FILTERS:
-        value = given.get(name)
-        if value is None:
-            continue
-        names = value.split(",") if isinstance(value, str) else value
-        if not isinstance(names, list) or not 1 <= len(names) <= NAMES_LIMIT:
-            wrong.append({"path": name, "message": f"1 to {NAMES_LIMIT} names are needed"})
-        elif not all(isinstance(one, str) and 1 <= len(one) <= 200 for one in names):
-            wrong.append({"path": name, "message": "names are texts of 1 to 200 characters"})
-        elif name in known and not set(names) <= set(known[name]):
-            wrong.append({"path": name, "message": f"some of {', '.join(known[name])} are needed"})
-        elif name == "job_id" and not all(_is_token(one) for one in names):
-            wrong.append({"path": name, "message": "ids of jobs are needed"})
-        else:
-            sets[name] = frozenset(names)
-    if wrong:
-        raise wrong_fields("The filter", "invalid_parameters", wrong)
-    return Filter(**sets)
+    """Filters from parameters or a message."""
+    return Filter(**read_names(given, FILTERS, _checked))
 
 
-def _is_token(text: str) -> bool:
-    try:
-        token(text)
-    except ValueError:
-        return False
-    return True
+def _checked(kind: str, text: str) -> str:
+    if kind == "job_id":
+        return token(text)
+    known = KNOWN.get(kind)
+    if known is not None and text not in known:
+        raise ValueError(f"some of {', '.join(known)} are needed")
+    if not 1 <= len(text) <= NAME_LIMIT:
+        raise ValueError(f"names are texts of 1 to {NAME_LIMIT} characters")
+    return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -27,28 +27,38 @@ Send = Callable[[Any], Any]
 
 
 def read_wanted(given: Mapping[str, Any]) -> Wanted:
-    """Filters from parameters or a message; names are separated by commas, a message may also give lists."""
+    """Filters from parameters or a message."""
+    return Wanted(**read_names(given, FILTERS, _name))
+
+
+def read_names(
+    given: Mapping[str, Any], filters: Sequence[str], checked: Callable[[str, str], str],
+) -> dict[str, frozenset[str]]:
+    """The names under each filter: parted by commas, or a list where a message gives one.
+
+    ``checked`` takes the filter and one name, and gives the name; its ``ValueError`` says what is wrong with it.
+    """
     sets, wrong = {}, []
-    for name in FILTERS:
+    for name in filters:
         value = given.get(name)
         if value is None:
             continue
         names = value.split(",") if isinstance(value, str) else value
         if not isinstance(names, list) or not 1 <= len(names) <= NAMES_LIMIT:
             wrong.append({"path": name, "message": f"1 to {NAMES_LIMIT} names are needed"})
-            continue
-        try:
-            sets[name] = frozenset(_name(name, one) for one in names)
-        except ValueError as error:
-            wrong.append({"path": name, "message": str(error)})
+        elif not all(isinstance(one, str) for one in names):
+            wrong.append({"path": name, "message": "names are texts"})
+        else:
+            try:
+                sets[name] = frozenset(checked(name, one) for one in names)
+            except ValueError as error:
+                wrong.append({"path": name, "message": str(error)})
     if wrong:
         raise wrong_fields("The filter", "invalid_parameters", wrong)
-    return Wanted(**sets)
+    return sets
 
 
-def _name(kind: str, text: Any) -> str:
-    if not isinstance(text, str):
-        raise ValueError("names are texts")
+def _name(kind: str, text: str) -> str:
     return text if kind == "worldline" and text == UNBRANCHED else token(text)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import httpx
 import pytest
 import yaml
 from fixtures_nats import Cluster, Server
-from fixtures_studio import RunningServer, comfyvn, wait_until
+from fixtures_studio import RunningServer, RunningWorker, comfyvn, wait_until
 from typer.main import get_command
 
 from adapters.nats.embedded import find_binary
@@ -26,43 +24,25 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 ServerFactory = Callable[..., RunningServer]
 
 
-class Workers:
-    """Real `comfyvn work` processes."""
-
-    def __init__(self, data: Path, environment: dict[str, str]) -> None:
-        self.data, self.environment = data, environment
-        self.running: list[subprocess.Popen[str]] = []
-
-    def start(self) -> subprocess.Popen[str]:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "gateways.cli", "work", "--data", str(self.data), "--json"], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **self.environment},
-        )
-        self.running.append(worker)
-        assert worker.stdout is not None
-        assert worker.stdout.readline(), "the worker did not start"
-        return worker
-
-    def stop(self) -> None:
-        for worker in self.running:
-            worker.terminate()
-        for worker in self.running:
-            worker.wait(60)
-            assert worker.stdout is not None
-            worker.stdout.close()
+WorkerFactory = Callable[[], RunningWorker]
 
 
 @pytest.fixture
-def workers() -> Iterator[Callable[..., Workers]]:
-    made: list[Workers] = []
+def workers() -> Iterator[Callable[[Path, dict[str, str]], WorkerFactory]]:
+    """``workers(data, environment)``: what starts one more worker there; all of them are ended after the test."""
+    made: list[RunningWorker] = []
 
-    def make(data: Path, environment: dict[str, str]) -> Workers:
-        made.append(Workers(data, environment))
-        return made[-1]
+    def of(data: Path, environment: dict[str, str]) -> WorkerFactory:
+        def start() -> RunningWorker:
+            made.append(RunningWorker(data, environment=environment))
+            return made[-1].start()
 
-    yield make
+        return start
+
+    yield of
     for one in made:
-        one.stop()
+        if one.process is not None and one.process.poll() is None:
+            one.stop()
 
 
 def fork(client: httpx.Client, name: str) -> int:
@@ -78,7 +58,7 @@ def listed(client: httpx.Client, position: int) -> set[str]:
 
 
 def test_a_studio_server_has_several_doors_and_a_worker(
-    nats_server: Server, postgres_url: str, server_factory: ServerFactory, workers: Callable[..., Workers],
+    nats_server: Server, postgres_url: str, server_factory: ServerFactory, workers: Callable[..., WorkerFactory],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = tmp_path / "studio"
@@ -86,7 +66,7 @@ def test_a_studio_server_has_several_doors_and_a_worker(
     one = server_factory("--no-worker", data=data, environment=environment)
     two = server_factory("--no-worker", data=data, environment=environment)
     assert (one.ready["log"], one.ready["read_side"]) == ("outside", "postgresql")
-    workers(data, environment).start()
+    workers(data, environment)()
     with one.client() as here, two.client() as there:
         assert listed(there, fork(here, "asked-at-one")) == {"main", "asked-at-one"}
         assert listed(here, fork(there, "asked-at-two")) == {"main", "asked-at-one", "asked-at-two"}
@@ -101,17 +81,17 @@ def test_a_studio_server_has_several_doors_and_a_worker(
 
 
 def test_a_studio_farm_goes_on_without_one_worker_and_one_server(
-    nats_cluster: Cluster, postgres_url: str, server_factory: ServerFactory, workers: Callable[..., Workers],
+    nats_cluster: Cluster, postgres_url: str, server_factory: ServerFactory, workers: Callable[..., WorkerFactory],
     tmp_path: Path,
 ) -> None:
     environment = {"COMFYVN_NATS_URL": ",".join(nats_cluster.urls), "COMFYVN_DATABASE_URL": postgres_url}
     data = tmp_path / "studio"
     door = server_factory("--no-worker", data=data, environment=environment)
     crew = workers(data, environment)
-    first, _ = crew.start(), crew.start()
+    first, _ = crew(), crew()
     with door.client() as client:
         assert listed(client, fork(client, "whole")) == {"main", "whole"}
-        first.send_signal(signal.SIGKILL)
+        first.kill()
         assert listed(client, fork(client, "one-worker")) == {"main", "whole", "one-worker"}
         nats_cluster.kill(0)
         try:

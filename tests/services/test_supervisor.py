@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from consoles import console
-from fixtures_studio import RunningServer, is_alive, wait_until
+from fixtures_studio import RunningServer, RunningWorker, is_alive, wait_until
 
 from services import supervisor
 from services.supervisor import Child
@@ -256,32 +256,12 @@ def test_a_server_without_a_worker_and_a_worker_beside_it(server_factory: Server
         answer = fork(client, "asked")
         assert answer.status_code == 201
         assert client.get("/status").json()["worker"]["state"] == "elsewhere"
-        worker = RunningWorker(server.data)
+        worker = RunningWorker(server.data).start()
         try:
             wait_until(lambda: _counted(client, answer.json()["position"]), "the worker")
             assert "asked" in listed(client, 0)
         finally:
             assert worker.stop() == 0
-
-
-class RunningWorker:
-    """A real `comfyvn work`."""
-
-    def __init__(self, data: Path) -> None:
-        import subprocess
-
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateways.cli", "work", "--data", str(data), "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline(), "the worker did not start"
-
-    def stop(self) -> int:
-        self.process.terminate()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return self.process.wait(60)
 
 
 def test_a_port_that_is_taken_is_a_clear_refusal(shared: RunningServer, tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 from engines.battered import ENGINES, Battered, battered, steps
-from fixtures_studio import RunningServer, is_alive, wait_until
+from fixtures_studio import RunningServer, RunningWorker, is_alive, wait_until
 from working import a_request, a_step
 
 from domain.studio.job import Open
@@ -142,15 +140,11 @@ def test_serve_ends_in_order_with_jobs_in_hand(tmp_path: Path) -> None:
 
 
 def test_worker_ends_in_order_with_jobs_in_hand(shared: RunningServer) -> None:
-    command = [sys.executable, "-m", "gateways.cli", "worker", "--data", str(shared.data), "--json"]
     ids = asked(shared.data, 12)
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    assert running.stdout.readline(), "the worker did not start"
+    running = RunningWorker(shared.data, "worker").start()
     time.sleep(1)  # it has some of them in hand, or is about to
     began = time.monotonic()
-    running.terminate()
-    _, said = running.communicate(timeout=60)
+    code = running.stop()
     assert time.monotonic() - began < PROMPT_SECONDS
-    assert (running.returncode, "Traceback" in said) == (0, False)
+    assert (code, "Traceback" in running.said()) == (0, False)
     assert ids
