@@ -16,6 +16,7 @@ from engines.fake_comfy import FakeComfy
 from ports.engine_suite import fetched, refused
 from working import Works, a_step, working
 
+from adapters.engines.local_comfy.building import run_of
 from adapters.engines.local_comfy.client import login_of
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.outcomes import outcome
@@ -210,7 +211,7 @@ def test_files_of_several_nodes_kinds_and_folders_are_all_taken_once() -> None:
 def test_a_run_that_was_cached_away_empties_the_cache() -> None:
     async def scenario(server: FakeComfy, engine: LocalComfy) -> None:
         accepted, _ = await done(engine, card("cached"))
-        server.history["cached"]["outputs"] = {}
+        server.history[run_of("cached")]["outputs"] = {}
         found = await engine.poll(accepted)
         assert isinstance(found, Failed)
         assert found.fault.retryable

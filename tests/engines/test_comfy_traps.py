@@ -17,6 +17,7 @@ from PIL import Image
 from ports.engine_suite import fetched, refused
 from websockets.asyncio.client import connect
 
+from adapters.engines.local_comfy.building import run_of
 from adapters.engines.local_comfy.engine import LocalComfy
 from adapters.engines.local_comfy.outcomes import outcome, refusal
 from adapters.engines.local_comfy.workflows import Workflow, WorkflowFolder, built_in
@@ -101,7 +102,7 @@ def test_3_a_run_that_was_interrupted_is_cancelled_and_not_failed() -> None:
             await http.post("/interrupt")
         server.gate.set()
         assert isinstance(await ended(engine, accepted), Cancelled)
-        assert server.history["interrupted"]["status"]["status_str"] == "error"
+        assert server.history[run_of("interrupted")]["status"]["status_str"] == "error"
 
     play(scenario)
 
@@ -180,7 +181,7 @@ def test_7_an_attempt_runs_once_however_often_it_is_submitted() -> None:
         assert isinstance(await ended(engine, waiting), Done)
         async with adapter(server) as other:
             assert await other.submit(card("again"), STORED) == waiting
-        assert [one["prompt_id"] for one in server.prompts] == ["again"]
+        assert [one["prompt_id"] for one in server.prompts] == [run_of("again")]
 
     play(scenario)
 
@@ -209,7 +210,7 @@ def test_8_every_run_has_our_client_id_and_others_progress_is_ignored() -> None:
         foreign = {"1": {"value": 9, "max": 10, "state": "running", "prompt_id": "theirs"}}
         server._send("progress_state", {"prompt_id": "theirs", "nodes": foreign})
         states = {"checkpoint": {"state": "finished"}, "latent": {"state": "running", "value": 1, "max": 2}}
-        server._send("progress_state", {"prompt_id": "ours", "nodes": states})
+        server._send("progress_state", {"prompt_id": run_of("ours"), "nodes": states})
         working = await heard(engine, accepted, 1.5 / 7)
         assert working.stage == "Empty Latent Image"
         server.gate.set()
@@ -239,7 +240,7 @@ def test_10_the_same_again_makes_a_file_of_its_own() -> None:
         _, first = await done(engine, card("first"))
         _, second = await done(engine, card("second"))
         assert first.products[0].name != second.products[0].name
-        cached = dict(server.history["second"]["status"]["messages"])["execution_cached"]["nodes"]
+        cached = dict(server.history[run_of("second")]["status"]["messages"])["execution_cached"]["nodes"]
         assert cached == ["empty"]  # the picture came from the cache, the file did not
 
     play(scenario)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID, uuid5
 
 from adapters.engines.local_comfy.workflows import Chain, Workflow, WorkflowParameter, linked
 from domain.ports.engines import EngineError
@@ -14,7 +15,16 @@ from domain.values import Json
 LORAS_LIMIT: Final = 16
 """Most LoRAs of one graph."""
 
+RUNS: Final = UUID("5d9c1f0e-6f0a-5b0e-9b53-2f7f6d0c7a41")
+"""Namespace of the ids that runs have at ComfyUI."""
+
 Graph = dict[str, dict[str, Any]]
+
+
+def run_of(attempt: str) -> str:
+    """What ComfyUI calls the run of an attempt. Newer servers take a UUID in small letters with hyphens and nothing
+    else, older ones any text."""
+    return str(uuid5(RUNS, attempt))
 
 
 def filled(flow: Workflow, given: Mapping[str, Json], model: str) -> dict[str, Json]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from adapters.engines.local_comfy.building import Graph
 from adapters.engines.local_comfy.client import Client, quoted
+from adapters.engines.local_comfy.declaring import Declared, choices, declared, unwrapped, uploads
 from adapters.engines.local_comfy.workflows import Workflow, linked
 from domain.ports.engines import EngineError
 from domain.studio.fault import Fault, fault
@@ -96,7 +97,7 @@ class Catalogue:
     async def files(self, folder: str) -> tuple[str, ...]:
         """The files of a folder that ``LISTS`` knows."""
         class_, input_ = LISTS[folder]
-        return choices((await self.described([class_]))[class_], input_) or ()
+        return choices((await self.described([class_]))[class_], input_, {}) or ()
 
     async def _asked(self, name: str) -> Mapping[str, Any] | None:
         try:
@@ -109,7 +110,6 @@ class Catalogue:
             raise EngineError(fault("ENGINE_ERROR", "What answers there does not speak as ComfyUI does."))
         return answer.get(name)
 
-
     async def _all(self) -> Any:
         """Everything at once, asked once for however many classes are asked for together."""
         async with self._asking_all:
@@ -118,27 +118,6 @@ class Catalogue:
                 answer = await self._client.get("/object_info")
                 self._everything = (time.monotonic(), answer)
             return answer
-
-
-def declared(description: Mapping[str, Any] | None, name: str) -> tuple[Any, Mapping[str, Any]] | None:
-    """(type, options) of an input, or ``None`` when the class has none of that name."""
-    inputs = description.get("input") if description else None
-    for group in ("required", "optional"):
-        found = inputs.get(group, {}).get(name) if isinstance(inputs, dict) and isinstance(
-            inputs.get(group, {}), dict) else None
-        if isinstance(found, list) and found:
-            options = found[1] if len(found) > 1 and isinstance(found[1], dict) else {}
-            return found[0], options
-    return None
-
-
-def choices(description: Mapping[str, Any] | None, name: str) -> tuple[str, ...] | None:
-    """What an input may be, for inputs that are a list: written as the list itself, or as COMBO with options."""
-    if (found := declared(description, name)) is None:
-        return None
-    kind, options = found
-    listed = kind if isinstance(kind, list) else options.get("options") if kind == "COMBO" else None
-    return tuple(str(one) for one in listed) if isinstance(listed, list) else None
 
 
 def folder_of(class_: str, input_: str) -> str | None:
@@ -152,7 +131,7 @@ def missing_for(flow: Workflow, known: Mapping[str, Mapping[str, Any] | None]) -
     for parameter in flow.parameters.values():
         for node, key in parameter.at if parameter.type == "model" else ():
             class_ = flow.graph[node].class_type
-            listed = choices(known.get(class_), key)
+            listed = choices(known.get(class_), key, flow.graph[node].inputs)
             wanted = parameter.default if isinstance(parameter.default, str) else ""
             if listed is None or (wanted and wanted in listed):
                 continue
@@ -166,28 +145,29 @@ def _classes(flow: Workflow) -> list[str]:
     return list(dict.fromkeys(node.class_type for node in flow.graph.values()))
 
 
-def lacking(graph: Graph, known: Mapping[str, Mapping[str, Any] | None], uploads: set[tuple[str, str]],
+def lacking(graph: Graph, known: Mapping[str, Mapping[str, Any] | None], handed: set[tuple[str, str]],
             folders: Mapping[tuple[str, str], str]) -> Fault | None:
     """Why a finished graph cannot run on an installation; ``None`` when nothing speaks against it.
 
-    ``uploads`` are (node, input) that hold files which have only just been handed over, ``folders`` those that hold
+    ``handed`` are (node, input) that hold files which have only just been handed over, ``folders`` those that hold
     models of a workflow.
     """
     missing = [Missing("node", str(node["class_type"])) for node in graph.values() if known[node["class_type"]] is None]
     wrong: list[Fault] = []
     for place, class_, value in _values(graph):
-        description = known[class_]
-        if description is None or place in uploads:
+        found = declared(known[class_], place[1], graph[place[0]]["inputs"])
+        if found is None or place in handed or uploads(found):
             continue
-        listed = choices(description, place[1])
-        if listed is not None and str(value) not in listed:
+        listed = choices(known[class_], place[1], graph[place[0]]["inputs"])
+        absent = None if listed is None else next((one for one in _each(value) if one not in listed), None)
+        if listed is not None and absent is not None:
             folder = folders.get(place) or folder_of(class_, place[1])
-            if folder or str(value).lower().endswith(MODEL_FILES):
-                missing.append(Missing("model", str(value), folder or "models"))
+            if folder or absent.lower().endswith(MODEL_FILES):
+                missing.append(Missing("model", absent, folder or "models"))
             else:
-                wrong.append(fault("INVALID_FIELD_VALUE", f"{class_} knows no {place[1]} {value!s:.100}.",
+                wrong.append(fault("INVALID_FIELD_VALUE", f"{class_} knows no {place[1]} {absent:.100}.",
                                    field=place[1], choices=list(listed[:50])))
-        elif (sentence := _out_of_range(declared(description, place[1]), value)) is not None:
+        elif (sentence := _out_of_range(found, value)) is not None:
             wrong.append(fault("INVALID_FIELD_VALUE", f"{place[1]} of {class_} {sentence}.", field=place[1]))
     return missing_fault(missing) if missing else next(iter(wrong), None)
 
@@ -220,13 +200,23 @@ def _values(graph: Graph) -> Iterator[tuple[tuple[str, str], str, Any]]:
     for id_, node in graph.items():
         for name, value in node["inputs"].items():
             if linked(value) is None:
-                yield (id_, name), node["class_type"], value
+                yield (id_, name), node["class_type"], unwrapped(value)
 
 
-def _out_of_range(found: tuple[Any, Mapping[str, Any]] | None, value: Any) -> str | None:
-    if found is None or found[0] not in ("INT", "FLOAT") or isinstance(value, bool):
+def _each(value: Any) -> list[str]:
+    """What has to be among the choices: one value, or several where several may be chosen."""
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def _out_of_range(found: Declared, value: Any) -> str | None:
+    if found.kind not in ("INT", "FLOAT") or isinstance(value, bool):
         return None
-    low, high = found[1].get("min"), found[1].get("max")
+    low, high = found.options.get("min"), found.options.get("max")
+    if isinstance(value, str):  # what is written as a text is read as a number by the server
+        try:
+            value = float(value) if found.kind == "FLOAT" else int(value)
+        except ValueError:
+            return "must be a number"
     if not isinstance(value, int | float):
         return "must be a number"
     if isinstance(low, int | float) and value < low:

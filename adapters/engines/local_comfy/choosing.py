@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from adapters.engines.local_comfy.catalogue import Missing, choices, missing_fault, missing_for
+from adapters.engines.local_comfy.catalogue import Missing, missing_fault, missing_for
+from adapters.engines.local_comfy.declaring import choices
 from adapters.engines.local_comfy.workflows import Workflow, WorkflowParameter, accepts
 from domain.ports.engines import EngineError, Offer, Operation, Task
 from domain.studio.fault import fault
@@ -80,8 +81,7 @@ def _schema(flow: Workflow, one: WorkflowParameter, known: Known, loras: Sequenc
     for key, value in (("minimum", one.minimum), ("maximum", one.maximum), ("multipleOf", one.multiple_of)):
         if value is not None:
             schema[key] = value
-    listed = one.choices or next((found for node, key in one.at
-                                  if (found := choices(known.get(flow.graph[node].class_type), key))), ())
+    listed = one.choices or next((found for node, key in one.at if (found := _listed(flow, node, key, known))), ())
     if one.type == "loras":
         schema["items"] = {"type": ["string", "object"], "examples": list(loras[:500])}
     elif listed and kind == "string":
@@ -116,4 +116,8 @@ def _suited(flow: Workflow, known: Known) -> Iterator[str]:
 def _files(flow: Workflow, known: Known) -> Iterator[str]:
     if flow.main is not None:
         node, key = _main(flow).at[0]
-        yield from choices(known.get(flow.graph[node].class_type), key) or ()
+        yield from _listed(flow, node, key, known) or ()
+
+
+def _listed(flow: Workflow, node: str, key: str, known: Known) -> tuple[str, ...] | None:
+    return choices(known.get(flow.graph[node].class_type), key, flow.graph[node].inputs)

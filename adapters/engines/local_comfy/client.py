@@ -7,6 +7,7 @@ where nothing can have been accepted (``GET`` on a connection that the server ha
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -224,7 +225,25 @@ def _parsed(content: bytes) -> Any:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
+        pass
+    try:  # ComfyUI writes bounds that have none as Infinity, and names of files that are no UTF-8 as half characters
+        return _proper(json.loads(content, parse_constant=lambda _: None))
+    except (ValueError, RecursionError):
         raise _odd("What answers there does not speak as ComfyUI does") from None
+
+
+def _proper(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case list():
+            return [_proper(one) for one in value]
+        case dict():
+            return {_proper(key): _proper(one) for key, one in value.items()}
+        case float() if value in (float("inf"), float("-inf")):  # 1e999
+            return None
+        case _:
+            return value
 
 
 def _text(content: bytes) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from adapters.engines.local_comfy.declaring import BRANCHING, Declared, declarations
 from adapters.engines.local_comfy.workflows import NotAWorkflow
 
 Graph = dict[str, dict[str, Any]]
@@ -24,7 +25,9 @@ HOPS: Final = 200
 """Most reroutes one after another."""
 
 _SUBGRAPH = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
-_SETTINGS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
+_SETTINGS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", BRANCHING})
+_REPEATED: Final = {"COMFY_AUTOGROW_V3": "input", "COMFY_DYNAMICGROUP_V3": ""}
+"""Inputs that are as many as somebody has added -> where they say what each is like."""
 _LISTED: Final = {"INT": (int,), "FLOAT": (int, float), "STRING": (str,), "BOOLEAN": (bool,)}
 
 
@@ -125,43 +128,68 @@ def _passed(node: Mapping[str, Any], slot: int) -> Any:
 def _settings(id_: str, node: Mapping[str, Any], description: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The settings of a node by name, in the order in which the server declares them."""
     values = node.get("widgets_values")
-    declared = [*_declared(description)]
+    pending = [one for one in declarations(description) if _set(one)]
     if isinstance(values, dict):
-        yield from ((name, values[name]) for name, _, _ in declared if values.get(name) is not None)
+        while pending:
+            one = pending.pop(0)
+            if values.get(one.name) is not None:
+                yield one.name, _wrapped(values[one.name])
+                pending = [*filter(_set, one.beneath(values[one.name])), *pending]
         return
     left = list(values) if isinstance(values, list) else []
-    for name, kind, options in declared:
-        if not left:
-            break
-        value = left.pop(0)
-        if not _fits(kind, value):
+    while pending and left:
+        one, value = pending.pop(0), left.pop(0)
+        if _repeated(one):
+            raise NotAWorkflow(f"Node {id_} ({node['type']}) has settings that repeat, which only the editor can tell "
+                               f"apart. {INSTEAD}")
+        if not _fits(one, value):
             raise NotAWorkflow(f"Node {id_} ({node['type']}) was saved with other settings than this ComfyUI knows: "
-                               f"{name} cannot be {str(value)[:60]!r}. {INSTEAD}")
-        yield name, value
-        controlled = kind == "INT" and (options.get("control_after_generate") or name in ("seed", "noise_seed"))
-        uploads = any(options.get(f"{media}_upload") for media in ("image", "video", "audio"))
-        if left and ((controlled and left[0] in CONTROLS) or (uploads and left[0] in ("image", "video", "audio", ""))):
-            left.pop(0)
+                               f"{one.name} cannot be {str(value)[:60]!r}. {INSTEAD}")
+        yield one.name, _wrapped(value)
+        _skip(one, left)
+        pending = [*filter(_set, one.beneath(value)), *pending]
     if any(value is not None for value in left) and len(left) > 2:
         raise NotAWorkflow(f"Node {id_} ({node['type']}) has more settings than this ComfyUI knows. {INSTEAD}")
 
 
-def _declared(description: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    inputs = description.get("input")
-    for group in ("required", "optional"):
-        told = inputs.get(group) if isinstance(inputs, dict) else None
-        for name, one in told.items() if isinstance(told, dict) else []:
-            if not isinstance(one, list) or not one:
-                continue
-            options = one[1] if len(one) > 1 and isinstance(one[1], dict) else {}
-            kind = one[0] if isinstance(one[0], list) or one[0] in _SETTINGS else None
-            if kind is not None and not options.get("forceInput"):
-                yield name, kind, options
+def _skip(one: Declared, left: list[Any]) -> None:
+    """Takes away what the editor keeps behind a setting for itself."""
+    controlled = one.options.get("control_after_generate") or (
+        one.kind == "INT" and one.name.rpartition(".")[2] in ("seed", "noise_seed"))
+    uploaded = any(one.options.get(f"{media}_upload") for media in ("image", "video", "audio"))
+    if left and controlled and left[0] in CONTROLS:
+        left.pop(0)
+        if left and one.kind != "INT" and left[0] == "":  # choices have a filter besides
+            left.pop(0)
+    elif left and uploaded and left[0] in ("image", "video", "audio", ""):
+        left.pop(0)
 
 
-def _fits(kind: Any, value: Any) -> bool:
-    if isinstance(kind, list) or kind == "COMBO":
-        return isinstance(value, str | int | float | bool) or value is None
-    if kind in ("INT", "FLOAT") and isinstance(value, bool):
+def _set(one: Declared) -> bool:
+    """Whether an input is set in the node itself, and not only by a link."""
+    known = isinstance(one.kind, list) or (isinstance(one.kind, str) and one.kind in _SETTINGS) or bool(
+        one.options.get("socketless"))
+    return (known or _repeated(one)) and not one.options.get("forceInput")
+
+
+def _repeated(one: Declared) -> bool:
+    """Whether there are several settings for one that is declared. Sockets may repeat: they bring their names along."""
+    if not isinstance(one.kind, str) or one.kind not in _REPEATED:
         return False
-    return isinstance(value, _LISTED[kind])
+    place, template = _REPEATED[one.kind], one.options.get("template")
+    told = template.get(place) if place and isinstance(template, dict) else template
+    return any(_set(each) for each in declarations({"input": told}))
+
+
+def _fits(one: Declared, value: Any) -> bool:
+    if isinstance(one.kind, list) or one.kind in ("COMBO", BRANCHING):
+        several = isinstance(value, list) and bool(one.options.get("multiselect"))
+        return isinstance(value, str | int | float | bool) or value is None or several
+    if one.kind in ("INT", "FLOAT") and isinstance(value, bool):
+        return False
+    return not isinstance(one.kind, str) or one.kind not in _LISTED or isinstance(value, _LISTED[one.kind])
+
+
+def _wrapped(value: Any) -> Any:
+    """A list in a graph would be a link."""
+    return {"__value__": value} if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""ComfyUI as an engine. It forgets everything when it ends, so its id for a task is ours: the attempt.
+"""ComfyUI as an engine. It forgets everything when it ends, so its id for a task is ours: made from the attempt.
 
 What runs under that id is looked for in its queue and its history before anything is submitted (it would run the same
 id twice), when polling, and after a crash. The socket is only there for progress.
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from adapters.engines.local_comfy.building import Graph, build, filled
+from adapters.engines.local_comfy.building import Graph, build, filled, run_of
 from adapters.engines.local_comfy.catalogue import LISTS, Catalogue, lacking
 from adapters.engines.local_comfy.choosing import Chosen, choose, offered
 from adapters.engines.local_comfy.client import ADDRESS, START_HINT, Client, Gone, Rejected, quoted
@@ -273,8 +273,8 @@ class LocalComfy:
         return f"{folder}/{told}" if folder else told
 
     async def _send(self, attempt: str, graph: Graph, memo: dict[str, Json]) -> Accepted:
-        self._listener.watch(attempt, titles(graph))
-        body = {"prompt": graph, "prompt_id": attempt, "client_id": self._client_id,
+        self._listener.watch(run_of(attempt), titles(graph))
+        body = {"prompt": graph, "prompt_id": run_of(attempt), "client_id": self._client_id,
                 "extra_data": {OURS: {"attempt": attempt, "memo": memo}}}
         try:
             answer = await self._client.post("/prompt", body)
@@ -296,11 +296,11 @@ class LocalComfy:
         """The queue first: from there things only move on to the history."""
         running, pending = await self._queue()
         for item in [*running, *pending]:
-            if item[1] == attempt or _noted(item).get("attempt") == attempt:
+            if item[1] == run_of(attempt) or _noted(item).get("attempt") == attempt:
                 return _accepted(item)
-        if (entry := await self._history(attempt)) is not None:
-            return _accepted(entry.get("prompt"), attempt)
-        if thorough:  # older servers give ids of their own
+        if (entry := await self._history(run_of(attempt))) is not None:
+            return _accepted(entry.get("prompt"), run_of(attempt))
+        if thorough:  # older servers give ids of their own, and an earlier release gave others
             latest = await self._client.get("/history", max_items=str(HISTORY))
             for run, entry in latest.items() if isinstance(latest, dict) else []:
                 told = entry.get("prompt") if isinstance(entry, dict) else None

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from adapters.engines.local_comfy.catalogue import declared, folder_of
+from adapters.engines.local_comfy.catalogue import folder_of
+from adapters.engines.local_comfy.declaring import declared
 from adapters.engines.local_comfy.editor import Graph, Known
 from adapters.engines.local_comfy.workflows import linked
 
@@ -88,10 +89,10 @@ def slug(text: str) -> str:
     return name if name[:1].isalpha() else f"x_{name}".strip("_")
 
 
-def typed(description: Mapping[str, Any] | None, name: str, value: Any) -> str | None:
+def typed(description: Mapping[str, Any] | None, name: str, inputs: Mapping[str, Any]) -> str | None:
     """The type of a setting, as the server declares it, else as its value is; ``None`` for what is no plain value."""
-    told = declared(description, name)
-    kind = told[0] if told is not None else None
+    told, value = declared(description, name, inputs), inputs.get(name)
+    kind = told.kind if told is not None else None
     if kind == "FLOAT" and isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     if isinstance(value, bool):
@@ -111,25 +112,27 @@ def _of_node(id_: str, node: Mapping[str, Any], known: Known, words: Mapping[tup
         place = (id_, name)
         if linked(value) is not None or name in KEPT:
             continue
-        if (file := _file(class_, name, description)) is not None:
+        if (file := _file(class_, name, node["inputs"], description)) is not None:
             yield Found(file[0], "file", place, value, media=file[1], title=title)
         elif place in words:
             yield Found(words[place], "text", place, value, joins=True, title=title, longest=20_000)
-        elif name in SEEDS and typed(description, name, value) == "integer":
+        elif name in SEEDS and typed(description, name, node["inputs"]) == "integer":
             yield Found("seed", "integer", place, value, joins=True, title=title)
         elif isinstance(value, str) and (folder := folder_of(class_, name)) is not None:
             yield Found(MODELS.get(folder, slug(folder).removesuffix("s")), "model", place, value, joins=True,
                         folder=folder, title=title)
-        elif (kind := typed(description, name, value)) is not None and (everything or name in PLAIN):
+        elif (kind := typed(description, name, node["inputs"])) is not None and (everything or name in PLAIN):
             yield Found(PLAIN.get(name) or slug(name), kind, place, value, joins=True,  # type: ignore[arg-type]
                         title=title, longest=8000)
 
 
-def _file(class_: str, name: str, description: Mapping[str, Any] | None) -> tuple[str, str] | None:
+def _file(class_: str, name: str, inputs: Mapping[str, Any],
+          description: Mapping[str, Any] | None) -> tuple[str, str] | None:
     if (class_, name) in FILES:
         return FILES[class_, name]
-    options = (declared(description, name) or (None, {}))[1]
-    return next(((media, media) for media in ("image", "video", "audio") if options.get(f"{media}_upload")), None)
+    found = declared(description, name, inputs)
+    return next(((media, media) for media in ("image", "video", "audio")
+                 if found is not None and found.options.get(f"{media}_upload")), None)
 
 
 def _prompts(graph: Graph) -> dict[str, list[tuple[str, str]]]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 from PIL import Image
 
-from adapters.engines.local_comfy.catalogue import choices, declared
+from adapters.engines.local_comfy.declaring import choices, declared
 from adapters.engines.local_comfy.editor import Graph, Known, saved_by_editor
 from adapters.engines.local_comfy.finding import Found, found_in, slug, title_of, typed
 from adapters.engines.local_comfy.workflows import (
@@ -178,7 +178,7 @@ def _exposed(graph: Graph, taking: Taking, known: Known) -> Iterator[Found]:
         id_, _, input_ = where.partition(".")
         node = graph.get(id_)
         value = node["inputs"].get(input_) if node is not None else None
-        kind = typed(known.get(node["class_type"]), input_, value) if node is not None else None
+        kind = typed(known.get(node["class_type"]), input_, node["inputs"]) if node is not None else None
         if node is None or kind is None or linked(value) is not None:
             raise NotAWorkflow(f"{where[:80]} is no setting of a node that is used.")
         if re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is None or name in RESERVED:
@@ -220,9 +220,10 @@ def _parameter(several: list[Found], graph: Graph, known: Known) -> dict[str, An
     if one.kind in ("integer", "number"):
         if one.name == "seed":
             return {**told, "default": None, "required": True, "minimum": 0, "maximum": _INT64}
-        options = (declared(known.get(graph[one.place[0]]["class_type"]), one.place[1]) or (None, {}))[1]
+        node = graph[one.place[0]]
+        found = declared(known.get(node["class_type"]), one.place[1], node["inputs"])
         for key, name in (("min", "minimum"), ("max", "maximum")):
-            bound = options.get(key)
+            bound = found.options.get(key) if found is not None else None
             # What was saved is beyond its bounds where another server drew them: then it is left to this one to say no.
             if isinstance(bound, int | float) and abs(bound) < 2**53 and (
                     one.value >= bound if key == "min" else one.value <= bound):
@@ -235,7 +236,8 @@ def _parameter(several: list[Found], graph: Graph, known: Known) -> dict[str, An
 
 def _spelt(one: Found, graph: Graph, known: Known) -> str:
     """The file as this installation writes it: folders are separated otherwise on other systems."""
-    listed = choices(known.get(graph[one.place[0]]["class_type"]), one.place[1]) or ()
+    node = graph[one.place[0]]
+    listed = choices(known.get(node["class_type"]), one.place[1], node["inputs"]) or ()
     plain = str(one.value).replace("\\", "/")
     return next((file for file in listed if file.replace("\\", "/") == plain), str(one.value))
 

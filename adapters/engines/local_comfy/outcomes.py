@@ -64,8 +64,8 @@ def refusal(answer: Mapping[str, Any]) -> Fault:
         return first
     error = answer.get("error")
     kind, said = (error.get("type"), error.get("message")) if isinstance(error, dict) else (None, error)
-    if kind == "invalid_prompt" and (named := re.search(r"node (\S+) does not exist", str(said))):
-        return missing_fault([Missing("node", without_paths(named[1], 200))])
+    if (named := _absent(error)) is not None:
+        return missing_fault([Missing("node", without_paths(named, 200))])
     if kind == "prompt_outputs_failed_validation":  # without any node: the graph runs in a circle
         return fault("CONTRACT_MISMATCH", "ComfyUI does not take the graph: it runs in a circle.", type=str(kind))
     return fault("CONTRACT_MISMATCH", f"ComfyUI does not take the graph: {without_paths(said or 'no reason given')}",
@@ -132,6 +132,22 @@ def _error(said: Mapping[str, Any]) -> Fault:
     return fault("ENGINE_ERROR", f"{node} failed: {message}", **detail)
 
 
+def _absent(error: Any) -> str | None:
+    """The node class that is not installed: older servers name it in a sentence alone, newer ones by itself."""
+    if not isinstance(error, dict):
+        return None
+    extra = error.get("extra_info")
+    class_ = extra.get("class_type") if isinstance(extra, dict) else None
+    match error.get("type"):
+        case "missing_node_type" if isinstance(class_, str) and class_:
+            return class_
+        case "invalid_prompt":
+            named = re.search(r"node (.+) does not exist", str(error.get("message")))
+            return named[1] if named else None
+        case _:
+            return None
+
+
 def _node_errors(told: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for one in told.values() if isinstance(told, dict) else []:
         errors = one.get("errors") if isinstance(one, dict) else None
@@ -164,8 +180,11 @@ def _node_fault(class_: str, error: Mapping[str, Any]) -> Fault:
         "value_not_in_list": ("INVALID_FIELD_VALUE", f"{where} is none of the possible values."),
         "invalid_input_type": ("INVALID_FIELD_TYPE", f"{where} has another type."),
         "custom_validation_failed": (
-            "FILE_NOT_FOUND" if "Invalid image file" in str(error.get("details")) else "INVALID_FIELD_VALUE",
+            "FILE_NOT_FOUND" if re.search(r"Invalid \w+ file", str(error.get("details"))) else "INVALID_FIELD_VALUE",
             f"{where}: {without_paths(error.get('details'), 200)}.",
         ),
+        "invalid_dynamic_input": ("INVALID_FIELD_VALUE", f"{where}: {without_paths(error.get('details'), 200)}."),
+        "dependency_cycle": ("CONTRACT_MISMATCH", "ComfyUI does not take the graph: it runs in a circle "
+                             f"({without_paths(error.get('details'), 200)})."),
     }.get(kind, ("CONTRACT_MISMATCH", f"{where}: {without_paths(error.get('message') or kind, 200)}."))
     return fault(code, sentence, field=name, type=without_paths(kind, 100))
