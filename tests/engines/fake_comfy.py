@@ -15,7 +15,10 @@ from io import BytesIO
 from typing import Any, Self
 from uuid import uuid4
 
-from engines.comfy_nodes import Spec, info, judged, link, png, run, specs
+from engines.comfy_judging import judged
+from engines.comfy_newer import VERSION as NEWER
+from engines.comfy_newer import newer_specs, refused_id
+from engines.comfy_nodes import Spec, info, key_of, link, order_of, png, run, specs
 from engines.wire import Answer, Asked, Dropped, Server, Socket, as_json
 from PIL import Image
 
@@ -23,9 +26,11 @@ VERSION = "0.3.64"
 
 
 class FakeComfy:
-    """One server. ``models`` are the files of its folders; ``gate`` holds nodes, ``between`` is waited for at each."""
+    """One server, of the recorded version or a ``newer`` one. ``models`` are the files of its folders; ``gate`` holds
+    its nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, newer: bool = False) -> None:
+        self.newer = newer
         self.server = Server(self._answer, self._opened)
         self.models: dict[str, list[str]] = {"checkpoints": ["dreamy.safetensors"], "loras": ["mira.safetensors",
                                              "film.safetensors"], "upscale_models": ["4x-sharp.pth"], "vae": []}
@@ -34,6 +39,7 @@ class FakeComfy:
         self.asked: list[tuple[str, str]] = []
         self.prompts: list[dict[str, Any]] = []
         self.own_ids = False
+        self.upload_bytes = 100 * 2**20
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_gate = asyncio.Event()
@@ -118,7 +124,8 @@ class FakeComfy:
         parts = path.strip("/").split("/", 1)
         match asked.method, parts:
             case "GET", ["system_stats"]:
-                system = {"os": "posix", "comfyui_version": VERSION, "python_version": "3.11.7",
+                version = NEWER if self.newer else VERSION
+                system = {"os": "posix", "comfyui_version": version, "python_version": "3.11.7",
                           "argv": ["/home/someone/ComfyUI/main.py"]}
                 device = {"name": "cpu", "type": "cpu", "index": None, "vram_total": 8, "vram_free": 4}
                 return as_json({"system": system, "devices": [device]})
@@ -129,6 +136,8 @@ class FakeComfy:
             case "GET", ["object_info", name]:
                 known = self._known()
                 return as_json({name: info(name, known[name])} if name in known else {})
+            case "GET", ["features"]:
+                return as_json({"supports_preview_metadata": True, "max_upload_size": self.upload_bytes})
             case "GET", ["queue"]:
                 running = [self.running] if self.running else []
                 return as_json({"queue_running": running, "queue_pending": list(reversed(self.queue))})
@@ -162,7 +171,8 @@ class FakeComfy:
 
     def _known(self) -> dict[str, Spec]:
         files = [f"{folder}/{name}" if folder else name for kind, folder, name in self.files if kind == "input"]
-        return {name: spec for name, spec in specs({**self.models, "input": files}).items() if name not in self.without}
+        every = (newer_specs if self.newer else specs)({**self.models, "input": files})
+        return {name: spec for name, spec in every.items() if name not in self.without}
 
     def _remaining(self) -> int:
         return len(self.queue) + (self.running is not None)
@@ -184,10 +194,12 @@ class FakeComfy:
         if body.get("front"):
             number = -number
         id_ = str(uuid4()) if self.own_ids else str(body.get("prompt_id") or uuid4())
-        error, node_errors, good = judged(body["prompt"], self._known(), self._input_exists)
+        if self.newer and (error := refused_id(body.get("prompt_id"))) is not None:
+            return as_json({"error": error, "node_errors": {}}, 400)
+        error, node_errors, good = judged(body["prompt"], self._known(), self._input_exists, newer=self.newer)
         if error is not None:
             return as_json({"error": error, "node_errors": node_errors}, 400)
-        extra = dict(body.get("extra_data") or {})
+        extra = dict(body.get("extra_data") or {}) | ({"create_time": 1795244181944} if self.newer else {})
         if "client_id" in body:
             extra["client_id"] = body["client_id"]
         self.prompts.append(body)
@@ -218,6 +230,8 @@ class FakeComfy:
         return ("input", folder, file) in self.files
 
     def _upload(self, asked: Asked) -> Answer:
+        if len(asked.body) > self.upload_bytes:
+            return Answer(413, b"Maximum request body size exceeded", "text/plain")
         head = f"Content-Type: {asked.headers['content-type']}\r\n\r\n".encode()
         parts = {str(one.get_param("name", header="content-disposition")): one
                  for one in BytesParser().parsebytes(head + asked.body).get_payload()}  # type: ignore[union-attr]
@@ -268,7 +282,7 @@ class FakeComfy:
                 said = json.loads(await socket.heard.get())
                 if first and said.get("type") == "feature_flags":
                     socket.send({"type": "feature_flags", "data": {"supports_preview_metadata": True,
-                                                                   "max_upload_size": 104857600}})
+                                                                   "max_upload_size": self.upload_bytes}})
                 first = False
         finally:
             if self.sockets.get(sid) is socket:
@@ -308,8 +322,8 @@ class FakeComfy:
 
         self._status()
         tell("execution_start", {})
-        order = _order(graph, wanted)
-        keys = {node: _key(graph, node) for node in order}
+        order = order_of(graph, wanted)
+        keys = {node: key_of(graph, node) for node in order}
         cached = [node for node in order if keys[node] in self.cache or keys[node] in self.outputs]
         tell("execution_cached", {"nodes": cached})
         done: dict[str, list[Any]] = {}
@@ -357,6 +371,11 @@ class FakeComfy:
                 return "error"
             given = {name: done[value[0]][value[1]] if link(value) else value
                      for name, value in graph[node]["inputs"].items()}
+            if class_ == "LoadVideo":  # what it shows is told of besides
+                folder, _, name = given["file"].rpartition("/")
+                outputs[node] = {"images": [{"filename": name, "subfolder": folder, "type": "input"}],
+                                 "animated": [True]}
+                tell("executed", {"node": node, "display_node": node, "output": outputs[node]}, keep=False)
             if class_ == "KSampler":
                 for step in range(1, 4):
                     tell("progress", {"value": step, "max": 3, "node": node}, keep=False)
@@ -377,7 +396,8 @@ class FakeComfy:
                   most: float = 1.0) -> None:
         states[node] = {"value": value, "max": most, "state": state, "node_id": node, "prompt_id": id_,
                         "display_node_id": node, "parent_node_id": None, "real_node_id": node}
-        self._send("progress_state", {"prompt_id": id_, "nodes": states})  # to everybody (trap 8)
+        sid = self.running[3].get("client_id") if self.newer and self.running else None
+        self._send("progress_state", {"prompt_id": id_, "nodes": states}, sid)  # older ones tell everybody (trap 8)
 
     def _picture(self, name: str) -> Image.Image:
         folder, _, file = name.rpartition("/")
@@ -389,28 +409,11 @@ class FakeComfy:
         kind = "temp" if class_ == "PreviewImage" else "output"
         folder, _, prefix = given.get("filename_prefix", "preview").rpartition("/")
         taken = [int(found[1]) for one, where, name in self.files if one == kind and where == folder
-                 and (found := re.fullmatch(re.escape(prefix) + r"_(\d+)_\.png", name))]
+                 and (found := re.fullmatch(re.escape(prefix) + r"_(\d+)_\.\w+", name))]
         name = f"{prefix}_{max(taken, default=0) + 1:05d}_.png"
+        if class_ == "SaveVideo":
+            name = name.replace(".png", ".webm" if given["format"] == "webm" else ".mp4")
+            self.files[kind, folder, name] = b"\0\0\0\x18ftypmp42" + bytes(64)
+            return {"images": [{"filename": name, "subfolder": folder, "type": kind}], "animated": [True]}
         self.files[kind, folder, name] = png(given["images"], {"prompt": json.dumps(graph)})  # trap 14
         return {"images": [{"filename": name, "subfolder": folder, "type": kind}]}
-
-
-def _order(graph: dict[str, Any], wanted: list[str]) -> list[str]:
-    order: list[str] = []
-
-    def visit(node: str) -> None:
-        for value in graph[node]["inputs"].values():
-            if link(value):
-                visit(value[0])
-        if node not in order:
-            order.append(node)
-
-    for node in wanted:
-        visit(node)
-    return order
-
-
-def _key(graph: dict[str, Any], node: str) -> str:
-    inputs = {name: [_key(graph, value[0]), value[1]] if link(value) else value
-              for name, value in graph[node]["inputs"].items()}
-    return hashlib.sha256(json.dumps([graph[node]["class_type"], inputs], sort_keys=True).encode()).hexdigest()

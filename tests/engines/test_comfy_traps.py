@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from engines.comfy_nodes import judged, specs
+from engines.comfy_judging import judged
+from engines.comfy_nodes import specs
 from engines.comfy_play import STORED, adapter, card, done, ended, play, portrait, why
 from engines.fake_comfy import FakeComfy
 from PIL import Image

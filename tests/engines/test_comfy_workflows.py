@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines.comfy_nodes import judged, specs
+from engines.comfy_judging import judged
+from engines.comfy_nodes import specs
 from engines.comfy_play import STORED, adapter, done, play, portrait, why, working_on
 from engines.fake_comfy import FakeComfy
 from hypothesis import given, settings

@@ -133,6 +133,15 @@ class TestLocalComfy(EngineSuite):
             yield FakeRig(server)
 
 
+class TestNewerComfy(EngineSuite):
+    """Against the fake server as newer ones are."""
+
+    @asynccontextmanager
+    async def open(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with FakeComfy(newer=True) as server:
+            yield FakeRig(server)
+
+
 class RealRig(ComfyRig):
     """What can be brought about at a real server without harming it: others' runs, its history."""
 

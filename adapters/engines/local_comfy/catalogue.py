@@ -22,6 +22,12 @@ from domain.studio.model_library import supplying
 FRESH_SECONDS: Final = 20.0
 """How long what an installation has is believed. A model that is copied in is seen after at most so long."""
 
+UPLOAD_BYTES: Final = 100 * 2**20
+"""Largest file that ComfyUI takes unless it was started with another limit."""
+
+FORM_BYTES: Final = 64 * 2**10
+"""Room for what surrounds a file that is handed over."""
+
 CLASSES_LIMIT: Final = 1000
 """Most node classes that are remembered."""
 
@@ -98,6 +104,17 @@ class Catalogue:
         """The files of a folder that ``LISTS`` knows."""
         class_, input_ = LISTS[folder]
         return choices((await self.described([class_]))[class_], input_, {}) or ()
+
+    async def largest_upload(self) -> int:
+        """The largest file that it takes: as it says, else what is usual."""
+        try:
+            told = await self._client.get("/features")
+        except EngineError:
+            return UPLOAD_BYTES
+        limit = told.get("max_upload_size") if isinstance(told, dict) else None
+        if not isinstance(limit, int | float) or not FORM_BYTES < limit < 2**53:
+            return UPLOAD_BYTES
+        return int(limit) - FORM_BYTES
 
     async def _asked(self, name: str) -> Mapping[str, Any] | None:
         try:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from adapters.engines.local_comfy.building import Graph, build, filled, run_of
-from adapters.engines.local_comfy.catalogue import LISTS, Catalogue, lacking
+from adapters.engines.local_comfy.catalogue import LISTS, UPLOAD_BYTES, Catalogue, lacking
 from adapters.engines.local_comfy.choosing import Chosen, choose, offered
 from adapters.engines.local_comfy.client import ADDRESS, START_HINT, Client, Gone, Rejected, quoted
 from adapters.engines.local_comfy.documents import Documents
@@ -47,9 +47,6 @@ from domain.studio.fault import fault
 from domain.values import Json
 
 T = TypeVar("T")
-
-UPLOAD_BYTES: Final = 100 * 2**20
-"""Largest file that ComfyUI takes unless it was started with another limit; it says so in ``feature_flags`` only."""
 
 FOLDER: Final = "comfyvn"
 """Where our uploads and results lie below ComfyUI's ``input`` and ``output``."""
@@ -256,9 +253,9 @@ class LocalComfy:
             raise EngineError(why)
 
     async def _upload(self, material: Material, reading: Reading) -> str:
-        if material.size > UPLOAD_BYTES:
-            raise EngineError(fault("FILE_REFUSED", f"ComfyUI takes no file of {material.size} bytes.",
-                                    limit=UPLOAD_BYTES))
+        if material.size > UPLOAD_BYTES and material.size > (limit := await self._catalogue.largest_upload()):
+            raise EngineError(fault("FILE_REFUSED", f"ComfyUI takes no file of {material.size} bytes: start it with a "
+                                    "larger --max-upload-size.", limit=limit))
         ending = next((end for end, media in MEDIA.items() if media == material.media_type), ".bin")
         name = hashlib.sha256(material.digest.encode()).hexdigest()[:32] + ending
         try:
