@@ -92,6 +92,9 @@ def newer_specs(models: dict[str, list[str]]) -> dict[str, Spec]:
         }, ["COMFY_MATCHTYPE_V3"]),
         "BatchImagesNode": Spec({"images": ["COMFY_AUTOGROW_V3", {"template": {
             "input": {"required": {"image": ["IMAGE", {}]}}, "prefix": "image", "min": 1, "max": 50}}]}, ["IMAGE"]),
+        "PrimitiveString": Spec({"value": ["STRING", {}]}, ["STRING"]),
+        "SaveText": Spec({"text": ["STRING", {"forceInput": True}], "filename_prefix": ["STRING", {}],
+                          "format": combo(["txt", "md", "json"])}, ["STRING"], True),
         "Choose": Spec({"image": ["IMAGE", {}], "marks": ["COMBO", {"multiselect": True, "options": ["a", "b", "c"]}],
                         "tint": ["COLOR", {"socketless": True, "default": "#ffffff"}]}, ["IMAGE"]),
     }

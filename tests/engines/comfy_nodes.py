@@ -110,6 +110,8 @@ def run(class_: str, given: dict[str, Any], opened: Callable[[str], Image.Image]
             return [given["video"], None, 8.0, 8, "sRGB"]
         case "CreateVideo" | "BatchImagesNode":
             return [given.get("images", given.get("images.image0"))]
+        case "PrimitiveString":
+            return [given["value"]]
         case "Choose":
             return [given["image"]]
         case "ResizeImageMaskNode":

@@ -415,5 +415,9 @@ class FakeComfy:
             name = name.replace(".png", ".webm" if given["format"] == "webm" else ".mp4")
             self.files[kind, folder, name] = b"\0\0\0\x18ftypmp42" + bytes(64)
             return {"images": [{"filename": name, "subfolder": folder, "type": kind}], "animated": [True]}
+        if class_ == "SaveText":
+            name = name.replace(".png", f".{given['format']}")
+            self.files[kind, folder, name] = given["text"].encode()
+            return {"text": [given["text"]], "files": [{"filename": name, "subfolder": folder, "type": kind}]}
         self.files[kind, folder, name] = png(given["images"], {"prompt": json.dumps(graph)})  # trap 14
         return {"images": [{"filename": name, "subfolder": folder, "type": kind}]}

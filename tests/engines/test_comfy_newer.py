@@ -288,6 +288,44 @@ def test_nothing_is_refused_here_that_the_server_takes(class_: str, inputs: dict
     assert (error is not None) == refused
 
 
+def told() -> dict[str, Any]:
+    """A graph that stores a picture, and a text beside it."""
+    return {"1": node("EmptyImage", width=8, height=8, batch_size=1, color=0),
+            "2": node("SaveImage", images=["1", 0], filename_prefix="x"),
+            "3": node("PrimitiveString", value="what was made"),
+            "4": node("SaveText", text=["3", 0], filename_prefix="x", format="txt")}
+
+
+def test_what_is_neither_seen_nor_heard_is_left_out_of_a_workflow() -> None:
+    async def scenario(_: FakeComfy, engine: LocalComfy) -> None:
+        async with adapter(FakeComfy()) as away:  # nothing listens there
+            for one in (engine, away):
+                found = await one.take_workflow(json.dumps(told()).encode(), Taking("mine"))
+                assert Workflow.model_validate_json(found.document).outputs == ("2",)
+                assert any("SaveText" in note for note in found.notes)
+        alone = {id_: one for id_, one in told().items() if id_ in ("3", "4")}
+        error = await caught(engine.take_workflow(json.dumps(alone).encode(), Taking("mine")))
+        assert "It stores nothing" in error.fault.message
+
+    play(scenario)
+
+
+def test_a_text_beside_a_picture_is_no_result_and_alone_it_is_what_was_made(tmp_path: Any) -> None:
+    both = {"id": "both", "name": "Both", "operation": "compose_images", "outputs": ["2", "4"], "graph": told()}
+    text = {"id": "text", "name": "Text", "operation": "compose_images", "outputs": ["4"],
+            "graph": {id_: told()[id_] for id_ in ("3", "4")}}
+    for one in (both, text):
+        (tmp_path / f"{one['id']}.json").write_text(json.dumps(one))
+
+    async def scenario(server: FakeComfy, _: LocalComfy) -> None:
+        async with adapter(server, own=WorkflowFolder(tmp_path)) as engine:
+            for id_, name in (("both", "one_00001_.png"), ("text", "two_00001_.txt")):
+                _, outcome = await done(engine, Task(name[:3], "compose_images", id_, {}))
+                assert [one.name for one in outcome.products] == [name]
+
+    play(scenario)
+
+
 # What its editor saves
 
 

@@ -40,6 +40,11 @@ RESERVED: Final = frozenset({"character", "expression", "loras", "model", "seed"
 _VIDEO = re.compile(r"SaveVideo|SaveWEBM|VideoCombine", re.I)
 _AUDIO = re.compile(r"SaveAudio|PreviewAudio", re.I)
 _LIKENESS = re.compile(r"face_?id|instant_?id|pulid|reactor|face_?swap|photomaker|live_?portrait|facerestore", re.I)
+_NO_MEDIA = re.compile(r"Save_?(Text|String|Latent|LoRA|GLB|Mesh|Json)|(Checkpoint|Model|CLIP|VAE)_?Save", re.I)
+OTHER_KINDS: Final = frozenset({"STRING", "INT", "FLOAT", "BOOLEAN", "LATENT", "MODEL", "CLIP", "VAE", "CONDITIONING",
+                                "CLIP_VISION", "LORA_MODEL", "MESH", "VOXEL", "SPLAT"})
+"""What flows between nodes and is neither seen nor heard."""
+
 _INT64: Final = 2**63 - 1
 
 
@@ -133,7 +138,13 @@ def _outputs(graph: Graph, known: Known, notes: list[str]) -> list[str]:
     def stores(id_: str) -> bool:
         return "filename_prefix" in graph[id_]["inputs"] and graph[id_]["class_type"] not in UNFIT_OUTPUTS
 
-    outputs = [id_ for id_ in graph if stores(id_)]
+    outputs = []
+    for id_ in filter(stores, graph):
+        if _seen_or_heard(graph[id_], known):
+            outputs.append(id_)
+        else:  # a job would fail by it after everything else was made
+            notes.append(f"Node {id_} ({graph[id_]['class_type'][:60]}) stores no picture, video or sound: it is left "
+                         "out.")
     if not outputs:
         for id_, node in graph.items():
             if node["class_type"] in ("PreviewImage", "SaveImageWebsocket") and "images" in node["inputs"]:
@@ -154,6 +165,15 @@ def _outputs(graph: Graph, known: Known, notes: list[str]) -> list[str]:
             graph[id_]["inputs"]["save_output"] = True
             notes.append(f"Node {id_} kept its result for a while only: here it stores it.")
     return kept[:20]
+
+
+def _seen_or_heard(node: Mapping[str, Any], known: Known) -> bool:
+    """Whether what a node stores can be an asset, as far as what flows into it tells."""
+    found = [declared(known.get(node["class_type"]), name, node["inputs"])
+             for name, value in node["inputs"].items() if linked(value) is not None]
+    if not found or None in found:
+        return _NO_MEDIA.search(node["class_type"]) is None
+    return not {part.strip() for one in found if one is not None for part in str(one.kind).split(",")} <= OTHER_KINDS
 
 
 def _needed(graph: Graph, outputs: list[str], notes: list[str]) -> Graph:

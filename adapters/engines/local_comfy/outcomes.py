@@ -25,6 +25,10 @@ MEDIA: Final[Mapping[str, str]] = {
 """Extension -> what the file says it is; the kernel judges the bytes."""
 
 
+BESIDE: Final = frozenset({".txt", ".md", ".json", ".csv", ".yaml", ".log", ".latent", ".safetensors", ".glb", ".obj"})
+"""Extensions of what nodes write beside their pictures. Nothing of it can be an asset, and none is made of it."""
+
+
 def outcome(entry: Any, facts: Mapping[str, Json]) -> Outcome:
     """The outcome of one entry of the history.
 
@@ -84,7 +88,8 @@ def _messages(told: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _done(outputs: Any, facts: Mapping[str, Json]) -> Done | Failed:
-    products = [*_products(outputs)]
+    everything = [*_products(outputs)]
+    products = [one for one in everything if PurePosixPath(one.name).suffix.lower() not in BESIDE] or everything
     if not products:  # trap 12: a node that only sends to a socket stores nothing
         return Failed(fault("ENGINE_ERROR", "ComfyUI finished and stored no file.", reason="no_files"))
     return Done(products[:PRODUCTS_LIMIT], facts=facts)
