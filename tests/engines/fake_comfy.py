@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import re
+from contextlib import suppress
 from email.parser import BytesParser
 from io import BytesIO
 from typing import Any, Self
@@ -62,6 +63,7 @@ class FakeComfy:
         self.outputs: dict[str, dict[str, Any]] = {}
         self.sockets: dict[str, Socket] = {}
         self.interrupted = False
+        self.stopped = asyncio.Event()
         self._work = asyncio.Event()
 
     @property
@@ -158,6 +160,11 @@ class FakeComfy:
                 wanted = asked.json.get("prompt_id") if asked.body else None
                 if self.running and wanted in (None, self.running[1]):
                     self.interrupted = True
+                    self.stopped.set()
+                return Answer()
+            case "POST", ["history"]:
+                for id_ in [*self.history] if asked.json.get("clear") else asked.json.get("delete", []):
+                    self.history.pop(id_, None)
                 return Answer()
             case "POST", ["free"]:
                 if asked.json.get("free_memory"):
@@ -304,6 +311,7 @@ class FakeComfy:
             while self.queue:
                 self.running = self.queue.pop(0)
                 self.interrupted = False
+                self.stopped.clear()
                 await self._run(self.running)
             await self._work.wait()
 
@@ -362,6 +370,9 @@ class FakeComfy:
                 await self.gate.wait()
                 self.at_gate.clear()
             await asyncio.sleep(0)
+            if class_ == "ImageBlur" and graph[node]["inputs"].get("blur_radius", 0) >= 15:
+                with suppress(TimeoutError):  # a wide blur takes its time, unless somebody interrupts it
+                    await asyncio.wait_for(self.stopped.wait(), 2.0)
             if self.interrupted:  # at the border of a node, not before (trap 4)
                 tell("execution_interrupted", {"node_id": node, "node_type": class_, "executed": list(done)})
                 return "interrupted"

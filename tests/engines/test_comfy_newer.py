@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from engines.comfy_documents import node, painted
+from engines.comfy_documents import node, painted, plain
 from engines.comfy_judging import judged
 from engines.comfy_newer import newer_specs, refused_id
 from engines.comfy_nodes import specs
@@ -19,7 +20,10 @@ from engines.fake_comfy import FakeComfy
 from engines.wire import Answer, Asked
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from ports.engine_suite import Stored, fetched, picture
+from working import ASKER, working
 
 from adapters.engines.local_comfy.building import build, run_of
 from adapters.engines.local_comfy.catalogue import lacking
@@ -29,6 +33,9 @@ from adapters.engines.local_comfy.outcomes import refusal
 from adapters.engines.local_comfy.workflows import Workflow, WorkflowFolder, built_in
 from domain.ports.engines import Accepted, Cancelled, Cancelling, Done, EngineError, Failed, Material, Task, Working
 from domain.ports.workflows import Taking
+from services.generation.accepting import accepted
+from services.generation.taking import take_workflow
+from services.generation.wishes import Wish
 
 CORE = ["checkpoint_text_to_image", "checkpoint_image_to_image", "checkpoint_inpaint", "model_upscale", "plain_upscale",
         "model_upscale_video", "plain_card", "blur", "negative"]
@@ -416,6 +423,25 @@ def test_without_any_model_it_says_which_files_are_missing_and_what_runs_without
     play(scenario)
 
 
+def test_from_a_file_to_an_asset_with_nothing_but_built_in_nodes(tmp_path: Any) -> None:
+    async def scenario() -> None:
+        async with FakeComfy(newer=True) as server, working(tmp_path) as works, adapter(server) as engine:
+            server.models = {folder: [] for folder in server.models}
+            works.studio.engines.add(engine)
+            taken = await take_workflow(works.studio, json.dumps(plain()).encode(), "plain", ASKER, project="demo")
+            assert taken.changed
+            works.start()
+            job = await accepted(works.studio, "demo", Wish.model_validate({
+                "preset_id": "plain", "inputs": {"image_scale_width": 32}}), ASKER)
+            closed = await works.closed(job.job_id)
+            assert closed.outcome == "completed", closed
+            (sent,) = server.prompts
+            assert refused_id(sent["prompt_id"]) is None
+            assert sent["prompt"]["3"]["inputs"]["width"] == 32
+
+    asyncio.run(scenario())
+
+
 # What it says
 
 
@@ -434,6 +460,22 @@ def test_json_as_python_writes_it_is_read(body: bytes, meant: Any) -> None:
             assert await client.get("/object_info") == meant
         finally:
             await client.close()
+
+    play(scenario)
+
+
+def test_a_picture_whose_graph_marks_a_node_as_never_the_same_is_read() -> None:
+    graph = painted()
+    graph["3"]["is_changed"] = [float("nan")]
+    chunks = PngInfo()
+    chunks.add_text("prompt", json.dumps(graph))
+    out = BytesIO()
+    Image.new("RGB", (4, 4)).save(out, "PNG", pnginfo=chunks)
+    assert b"NaN" in out.getvalue()
+
+    async def scenario(_: FakeComfy, engine: LocalComfy) -> None:
+        found = await engine.take_workflow(out.getvalue(), Taking("mine"))
+        assert found == await engine.take_workflow(json.dumps(painted()).encode(), Taking("mine"))
 
     play(scenario)
 

@@ -7,7 +7,6 @@ where nothing can have been accepted (``GET`` on a connection that the server ha
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import orjson
 
+from adapters.engines.local_comfy.python_json import loads
 from domain.ports.engines import EngineError, Submission
 from domain.studio.fault import fault
 
@@ -223,27 +223,9 @@ async def _bounded(answer: httpx.Response) -> bytes:
 
 def _parsed(content: bytes) -> Any:
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        pass
-    try:  # ComfyUI writes bounds that have none as Infinity, and names of files that are no UTF-8 as half characters
-        return _proper(json.loads(content, parse_constant=lambda _: None))
-    except (ValueError, RecursionError):
+        return loads(content)
+    except ValueError:
         raise _odd("What answers there does not speak as ComfyUI does") from None
-
-
-def _proper(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case list():
-            return [_proper(one) for one in value]
-        case dict():
-            return {_proper(key): _proper(one) for key, one in value.items()}
-        case float() if value in (float("inf"), float("-inf")):  # 1e999
-            return None
-        case _:
-            return value
 
 
 def _text(content: bytes) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 from adapters.engines.local_comfy.declaring import choices, declared
 from adapters.engines.local_comfy.editor import Graph, Known, saved_by_editor
 from adapters.engines.local_comfy.finding import Found, found_in, slug, title_of, typed
+from adapters.engines.local_comfy.python_json import loads
 from adapters.engines.local_comfy.workflows import (
     DOCUMENT_BYTES,
     NODES_LIMIT,
@@ -64,8 +65,8 @@ def document_of(content: bytes) -> dict[str, Any]:
     if len(content) > DOCUMENT_BYTES:
         raise NotAWorkflow(f"It is larger than {DOCUMENT_BYTES} bytes.")
     try:
-        document = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError as error:
+        document = loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
         raise NotAWorkflow(f"It is not JSON: {str(error)[:200]}.") from None
     if isinstance(document, dict) and isinstance(document.get("prompt"), dict):
         document = document["prompt"]  # what is posted to /prompt
