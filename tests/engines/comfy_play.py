@@ -30,7 +30,7 @@ def play(scenario: Scenario) -> None:
 
 @asynccontextmanager
 async def adapter(server: FakeComfy, **given: Any) -> AsyncIterator[LocalComfy]:
-    engine = LocalComfy(server.url, **{"patience_seconds": 2.0, **given})
+    engine = LocalComfy(server.url, **{"patience_seconds": 20.0, **given})
     try:
         yield engine
     finally:

@@ -29,9 +29,6 @@ REAL = os.environ.get("COMFYVN_TEST_COMFY_URL", "")
 class ComfyRig(Rig):
     """Tasks that need no model: a card of one colour, the negative of a picture."""
 
-    patience = 5.0
-    url = ""
-
     def task(self, attempt: str) -> Task:
         color = int(hashlib.sha256(attempt.encode()).hexdigest()[:6], 16)
         return Task(attempt, "compose_images", "plain_card", {"width": 40, "height": 24, "color": color})
@@ -67,11 +64,11 @@ class FakeRig(ComfyRig):
     secrets = ("/home/someone", "the secret of the harbour")
 
     def __init__(self, server: FakeComfy) -> None:
-        super().__init__(LocalComfy(server.url, patience_seconds=1.0))
+        super().__init__(LocalComfy(server.url))
         self.server = server
 
     async def again(self) -> Engine:
-        return LocalComfy(self.server.url, patience_seconds=1.0)
+        return LocalComfy(self.server.url)
 
     async def received(self, material: Material) -> bytes | None:
         found = [content for (kind, _, _), content in self.server.files.items() if kind == "input"]
@@ -104,6 +101,8 @@ class FakeRig(ComfyRig):
 
     async def silence(self) -> None:
         self.server.silent = True
+        await self.engine.close()
+        self.engine = LocalComfy(self.server.url, patience_seconds=0.5)  # nothing comes, however busy this machine is
 
     async def vanish(self) -> None:
         await self.server.server.kill()
