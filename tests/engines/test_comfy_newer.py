@@ -423,6 +423,17 @@ def test_without_any_model_it_says_which_files_are_missing_and_what_runs_without
     play(scenario)
 
 
+def test_a_node_that_cannot_describe_itself_is_missing_and_harms_no_other() -> None:
+    async def scenario(server: FakeComfy, engine: LocalComfy) -> None:
+        server.refuse["/object_info/LoadImage"] = 500  # as when the folder whose files it lists is gone
+        offers = {one.model: list(one.missing) for one in await engine.offers()}
+        assert offers["plain_card"] == []
+        assert offers["blur"] == ["node LoadImage"]
+        assert isinstance((await done(engine, card("well")))[1], Done)
+
+    play(scenario)
+
+
 def test_from_a_file_to_an_asset_with_nothing_but_built_in_nodes(tmp_path: Any) -> None:
     async def scenario() -> None:
         async with FakeComfy(newer=True) as server, working(tmp_path) as works, adapter(server) as engine:

@@ -120,6 +120,8 @@ class Catalogue:
         try:
             answer = await self._client.get("/object_info/" + quoted(name))
         except EngineError as error:
+            if error.fault.detail.get("status") == 500:  # a class that cannot say what it takes cannot run either, and
+                return None  # what has to do with it alone is not everybody's trouble
             if error.fault.detail.get("status") != 404:
                 raise
             answer = await self._all()  # the oldest servers tell of all classes at once, and of none alone
