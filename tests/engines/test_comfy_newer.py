@@ -333,6 +333,21 @@ def test_a_text_beside_a_picture_is_no_result_and_alone_it_is_what_was_made(tmp_
     play(scenario)
 
 
+def test_values_of_custom_nodes_are_left_to_them_but_for_files_of_models() -> None:
+    description = {"python_module": "custom_nodes.some_pack", "input": {"required": {
+        "mode": [["a", "b"], {}], "size": ["INT", {"max": 8}], "ckpt_name": [["here.safetensors"], {}]}}}
+
+    def judged_(**inputs: Any) -> str | None:
+        fault = lacking({"1": node("Own", **inputs)}, {"Own": description}, set(), {})
+        return None if fault is None else fault.code
+
+    assert judged_(mode="whatever", size=99, ckpt_name="here.safetensors") is None
+    assert judged_(mode="a", size=1, ckpt_name="gone.safetensors") == "DEPENDENCY_MISSING"
+    description["python_module"] = "comfy_extras.nodes_some"
+    assert judged_(mode="whatever", size=1, ckpt_name="here.safetensors") == "INVALID_FIELD_VALUE"
+    assert judged_(mode="a", size=99, ckpt_name="here.safetensors") == "INVALID_FIELD_VALUE"
+
+
 # What its editor saves
 
 

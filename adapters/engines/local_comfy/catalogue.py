@@ -183,12 +183,17 @@ def lacking(graph: Graph, known: Mapping[str, Mapping[str, Any] | None], handed:
             folder = folders.get(place) or folder_of(class_, place[1])
             if folder or absent.lower().endswith(MODEL_FILES):
                 missing.append(Missing("model", absent, folder or "models"))
-            else:
+            elif not _custom(known[class_]):
                 wrong.append(fault("INVALID_FIELD_VALUE", f"{class_} knows no {place[1]} {absent:.100}.",
                                    field=place[1], choices=list(listed[:50])))
-        elif (sentence := _out_of_range(found, value)) is not None:
+        elif not _custom(known[class_]) and (sentence := _out_of_range(found, value)) is not None:
             wrong.append(fault("INVALID_FIELD_VALUE", f"{place[1]} of {class_} {sentence}.", field=place[1]))
     return missing_fault(missing) if missing else next(iter(wrong), None)
+
+
+def _custom(description: Mapping[str, Any] | None) -> bool:
+    """Whether a class was installed besides: such may judge values themselves, and take what they do not list."""
+    return description is not None and str(description.get("python_module")).startswith("custom_nodes")
 
 
 def missing_fault(missing: Sequence[Missing]) -> Fault:
