@@ -82,11 +82,20 @@ class Projector:
                     if self._trouble != error.message:
                         log_.warning("projector waits", reason=error.message, code=error.code)
                     self._trouble = error.message
-                    pause = 0.02 if self._positions() != before else min(pause * 2, LONGEST_PAUSE_SECONDS)
-                    await asyncio.sleep(pause)
+                    pause = await self._rested(pause, before)
+                except Exception as error:  # nobody may be left waiting for a projector that has died
+                    log_.error("projector_defect", exc_info=error)
+                    self._trouble = f"{type(error).__name__}: {error}"[:500]
+                    pause = await self._rested(pause, before)
         finally:
             await self._renewal.close()
             self._threads.shutdown(wait=False)
+
+    async def _rested(self, pause: float, before: Mapping[str, int]) -> float:
+        """Rests, longer each time in which nothing moved; how long it was."""
+        pause = 0.02 if self._positions() != before else min(pause * 2, LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(pause)
+        return pause
 
     def status(self) -> ProjectorStatus:
         """Where everything stands, from what this projector knows; no input or output."""

@@ -229,6 +229,7 @@ def server_factory(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
     for running in made:
         if running.process is not None and running.process.poll() is None:
             running.stop()
+        print(running.said())  # shown with a test that failed
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 from engines.scripted import ScriptedEngine
 from studios import studio_on
 
-from adapters.memory.inbox import MemoryInboxes
+from adapters.memory.inbox import MemoryInbox, MemoryInboxes
 from adapters.memory.leases import MemoryLeases
 from commands.operations.ledger import GrantCredits
 from domain.ids import UNBRANCHED
@@ -122,6 +122,18 @@ class Works:
         state = (await self.studio.dispatcher.aggregates.load(stream)).state
         assert isinstance(state, Account)
         return state
+
+
+class Stumbling(MemoryInboxes):
+    """Inboxes that cannot be opened twice, for a reason that is nobody's."""
+
+    left = 2
+
+    async def open(self, *arguments: Any, **given: Any) -> MemoryInbox:
+        if self.left:
+            self.left -= 1
+            raise KeyError("a word that no server has said before")
+        return await super().open(*arguments, **given)
 
 
 @asynccontextmanager

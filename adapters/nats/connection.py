@@ -320,7 +320,10 @@ async def connect(servers: Sequence[str], *, name: str, seconds: float = 10.0) -
         if not opening.done() or opening.exception() is not None:
             reason = connection.refusal or (str(opening.exception()) if opening.done() else "no answer in time")
             raise _unreachable(shown, refused.is_set(), reason)
-        await connection.start_inbox()
+        try:
+            await connection.start_inbox()
+        except (nats.errors.Error, OSError) as error:  # it went away again, or is too busy to answer
+            raise _unreachable(shown, refused.is_set(), str(error) or type(error).__name__) from error
     except BaseException:
         opening.cancel()
         with contextlib.suppress(BaseException):

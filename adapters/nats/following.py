@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+import nats.errors
 import structlog
 
 from adapters.nats import wire
 from adapters.nats.connection import Connection
-from adapters.nats.reading import Reader
+from adapters.nats.reading import Reader, unreadable
 from domain.errors import Unavailable
 from domain.ports import Recorded, Stream
 
@@ -90,8 +91,11 @@ class Tail:
         async with self._started:
             if self._task is not None:
                 return
-            await self.connection.raw_subscribe(f"live.{self.subjects}", self._take)
-            await self.connection.flush()
+            try:
+                await self.connection.raw_subscribe(f"live.{self.subjects}", self._take)
+                await self.connection.flush()
+            except (nats.errors.Error, OSError) as error:
+                raise unreadable(str(error) or type(error).__name__) from error
             self.connection.back.append(self._news.set)
             self.floor = self.end = await self.reader.head()
             self._task = asyncio.create_task(self._run())

@@ -22,6 +22,7 @@ class Background:
 
     def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
         self._tasks[name] = asyncio.create_task(work, name=name)
+        self._tasks[name].add_done_callback(_ended)
 
     async def failure(self) -> tuple[str, BaseException]:
         """Waits until a loop has ended by itself; its name and why."""
@@ -41,3 +42,9 @@ class Background:
             _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
             if left:
                 log.warning("loops_not_ended", loops=sorted(task.get_name() for task in left))
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    # Whoever started it hears a sentence; where it came from stands nowhere else.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("loop_failed", loop=task.get_name(), exc_info=error)

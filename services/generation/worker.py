@@ -112,9 +112,18 @@ class Worker:
                 continue
             try:
                 await self._news.hear(LISTEN_SECONDS)
-            except Unavailable as error:
-                self._troubled(error.message)
+            except Exception as error:
+                self._stumbled(error)
                 await asyncio.sleep(self.pace.look)
+
+    def _stumbled(self, error: Exception) -> None:
+        """Notes what came between; the next look may be well again, and a worker that has died never looks."""
+        if isinstance(error, Unavailable):
+            self.trouble = error.message
+            log.warning("queue_not_read", reason=error.message)
+        else:
+            self.trouble = f"{type(error).__name__}: {error}"[:500]
+            log.error("worker_defect", exc_info=error)
 
     def _troubled(self, told: str) -> None:
         self.trouble = told
@@ -127,8 +136,7 @@ class Worker:
         self._news.stirred.set()
 
     def _lost(self, key: tuple[str, str]) -> None:
-        run = self.runs.get(key)
-        if run is not None:
+        if (run := self.runs.get(key)) is not None:
             run.cancel()
 
     # --- taking -----------------------------------------------------------------------------------------------
@@ -138,9 +146,8 @@ class Worker:
             self._news.stirred.clear()
             try:
                 await self._look()
-            except Unavailable as error:
-                self.trouble = error.message
-                log.warning("queue_not_read", reason=error.message)
+            except Exception as error:
+                self._stumbled(error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.pace.look):
                     await self._news.stirred.wait()

@@ -131,6 +131,12 @@ class Runner:
                     log.warning("inbox_unavailable", process=process.name, reason=error.message)
                     await asyncio.sleep(self._pause(away))
                     continue
+                except Exception as error:  # nobody may be left waiting for a process that has died
+                    away += 1
+                    tally.trouble = f"{type(error).__name__}: {error}"[:500]
+                    log.error("process_defect", process=process.name, exc_info=error)
+                    await asyncio.sleep(self._pause(away))
+                    continue
                 for delivery in deliveries:
                     task = asyncio.create_task(self._handle(process, react, delivery))
                     tasks.add(task)

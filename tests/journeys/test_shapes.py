@@ -43,6 +43,7 @@ def workers() -> Iterator[Callable[[Path, dict[str, str]], WorkerFactory]]:
     for one in made:
         if one.process is not None and one.process.poll() is None:
             one.stop()
+        print(one.said())  # shown with a test that failed
 
 
 def fork(client: httpx.Client, name: str) -> int:

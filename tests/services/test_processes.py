@@ -12,9 +12,11 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
+import structlog
 from fixtures_nats import Server
 from PIL import Image
 from studios import studio_on, until
+from working import Stumbling
 
 from adapters.memory.inbox import MemoryInboxes
 from adapters.memory.log import MemoryLog
@@ -206,6 +208,21 @@ def test_one_bad_event_does_not_hold_up_the_others(tmp_path: Path) -> None:
             await until(lambda: types(log).count("AssetDescribed") == 2)
 
     asyncio.run(scenario())
+
+
+def test_a_process_outlives_what_nobody_foresaw(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        log = MemoryLog()
+        studio = studio_on(tmp_path, log)
+        await register(studio, b"one")
+        async with running(Runner(studio, Stumbling(log), [process(tagging)], pause_seconds=0.01)):
+            await until(lambda: len(log.events) == 2)
+        return types(log)
+
+    with structlog.testing.capture_logs() as logged:
+        assert asyncio.run(scenario()) == ["AssetRegistered", "AssetDescribed"]
+    assert [one["process"] for one in logged if one["event"] == "process_defect"] == ["tagger", "tagger"]
+    assert all(isinstance(one["exc_info"], KeyError) for one in logged if one["event"] == "process_defect")
 
 
 def test_a_worker_that_is_stopped_gives_its_work_back(tmp_path: Path) -> None:
