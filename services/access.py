@@ -13,7 +13,6 @@ import ipaddress
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -240,16 +239,17 @@ class TokenBook:
     def _write(self, tokens: Iterable[Token]) -> None:
         body = orjson.dumps({"tokens": [one._asdict() for one in tokens]}, option=orjson.OPT_INDENT_2)
         try:
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name + ".")
+            # One name, since whoever writes holds the lock: what a process leaves that dies here is written over.
+            beside = self.path.with_name(f".{self.path.name}.new")
+            beside.unlink(missing_ok=True)
             try:
-                with os.fdopen(handle, "wb") as file:
+                with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                     file.write(body + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
-                Path(name).replace(self.path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+                beside.replace(self.path)
+            finally:
+                beside.unlink(missing_ok=True)
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
 

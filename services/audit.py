@@ -191,8 +191,10 @@ class Auditor:
 
     def _restore(self) -> int:
         position = self.chain.mend()
-        private = self.chain.key()
-        self._signer = Signer(private or self.chain.keep_key(*new_pair()))
+        private = self.chain.key() or self.chain.keep_key(*new_pair())
+        self._signer = Signer(private)
+        if self.chain.public_key() is None:  # a crash came between the two halves
+            self.chain.keep_key(private, self._signer.public)
         key = public_key(self._signer.public)
         known = [one for line in self.chain.statements() if (one := Checkpoint.of(line)) and is_signed(one, key)]
         self._number = max((one.number for one in known), default=0)

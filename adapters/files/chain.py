@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from adapters.files.replacing import place_first, replace
 from domain.errors import Remedy, Unavailable
 
 HASH: Final = 32
@@ -118,28 +119,17 @@ class ChainFolder:
         with self._failing(self.private):
             self._prepare()
             if not self.private.exists():
-                # Written beside and linked into place: whoever comes second finds a whole key and keeps it.
-                beside = self.private.with_name(f"key.{os.getpid()}.new")
-                handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-                try:
-                    _write_all(handle, private, 0)
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-                try:
-                    os.link(beside, self.private)
-                except FileExistsError:
-                    pass
-                else:
-                    self.public.write_bytes(public)
-                finally:
-                    beside.unlink()
-            return self.private.read_bytes()
+                place_first(self.private, private)  # whoever comes second finds a whole key and keeps it
+            kept = self.private.read_bytes()
+            if kept == private and not self.public_key():
+                replace(self.public, public)
+                self.public.chmod(0o644)
+            return kept
 
     def public_key(self) -> bytes | None:
         with self._failing(self.public):
             try:
-                return self.public.read_bytes()
+                return self.public.read_bytes() or None
             except FileNotFoundError:
                 return None
 

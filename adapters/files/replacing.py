@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+COMING: Final = ".coming-"
+"""In the name of a file beside the place that it is written for."""
+
+LEFTOVER_SECONDS: Final = 3600
+"""A file that nobody has put in its place for this long belongs to a process that died."""
 
 
 def replace(place: Path, body: bytes) -> None:
@@ -25,7 +33,8 @@ def place_first(place: Path, body: bytes) -> None:
 def _written(place: Path, body: bytes) -> Iterator[str]:
     """The name of a file beside the place that holds the bytes; it is gone afterwards, unless it was moved away."""
     place.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=place.name + ".")
+    _tidy(place)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}{COMING}")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)
@@ -34,6 +43,15 @@ def _written(place: Path, body: bytes) -> Iterator[str]:
         yield name
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _tidy(place: Path) -> None:
+    """Removes what processes that died while they wrote this file have left of it."""
+    beginning = f".{place.name}{COMING}"
+    with suppress(OSError):
+        for one in os.scandir(place.parent):
+            if one.name.startswith(beginning) and one.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+                os.unlink(one.path)
 
 
 def sync_folder(folder: Path) -> None:

@@ -40,7 +40,9 @@ class MemoryChain:
 
     def keep_key(self, private: bytes, public: bytes) -> bytes:
         if self.private is None:
-            self.private, self.public = private, public
+            self.private = private
+        if self.private == private and self.public is None:
+            self.public = public
         return self.private
 
     def public_key(self) -> bytes | None:

@@ -40,7 +40,10 @@ class Chain(Protocol):
         ...
 
     def keep_key(self, private: bytes, public: bytes) -> bytes:
-        """Keeps a key pair (PEM), the private one for its owner alone, unless there is one; the private key now."""
+        """Keeps a key pair (PEM), the private one for its owner alone, unless there is one; the private key now.
+
+        With the private key that is there already, a public one that is missing is kept as well.
+        """
         ...
 
     def public_key(self) -> bytes | None:

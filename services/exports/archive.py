@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -17,14 +19,22 @@ DATE: Final = (1980, 1, 1, 0, 0, 0)
 MODE: Final = 0o100644
 
 
+PACKING: Final = ".comfyvn-packing-"
+"""In the names of files beside a zip that is being written."""
+
+LEFTOVER_SECONDS: Final = 24 * 3600
+"""A file that nobody has written to for this long belongs to a process that died."""
+
+
 def packed(place: Path, root: str, package: Package, fetch: Fetch, report: Report) -> None:
     """Writes the zip at a path, whole or not at all. Files stand below ``root``, sorted, without compression: two
     releases of zlib need not find the same short form. Blocking; raises ``Unavailable``."""
-    building = place.with_name(f".{place.name}.{token_hex(4)}")
-    fetched = place.with_name(f".{place.name}.{token_hex(4)}")
+    building = place.with_name(f".{place.name}{PACKING}{token_hex(4)}")
+    fetched = place.with_name(f".{place.name}{PACKING}{token_hex(4)}")
     try:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
+            _tidy(place)
             with ZipFile(building, "w", ZIP_STORED, allowZip64=True) as archive:
                 for done, path in enumerate(sorted(package.digests)):
                     report(done, len(package.digests))
@@ -49,3 +59,12 @@ def packed(place: Path, root: str, package: Package, fetch: Fetch, report: Repor
             fetched.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(error) from error
+
+
+def _tidy(place: Path) -> None:
+    """Removes what processes that died while they wrote this zip have left of it."""
+    beginning = f".{place.name}{PACKING}"
+    for one in os.scandir(place.parent):
+        with suppress(FileNotFoundError):
+            if one.name.startswith(beginning) and one.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+                os.unlink(one.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -256,3 +257,27 @@ def test_an_archive_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         packed(tmp_path / "one.zip", "demo", game("Stop!"), fetch, stop)
     assert [path.name for path in tmp_path.iterdir()] == ["one.zip"]
     assert (tmp_path / "one.zip").read_bytes() == before
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from test_export_folder import fetch, game
+from services.exports.archive import packed
+packed(Path(sys.argv[1]), "demo", game(), fetch, lambda done, total: done == 3 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_what_a_death_left_of_an_archive_goes_with_the_next_one(tmp_path: Path) -> None:
+    root, place = Path(__file__).parents[2], tmp_path / "one.zip"
+    given = [str(place), str(root), str(root / "tests"), str(Path(__file__).parent)]
+    assert subprocess.run([sys.executable, "-c", DYING, *given], check=False).returncode == -signal.SIGKILL
+    left = list(tmp_path.iterdir())
+    assert left
+    packed(place, "demo", game(), fetch, quiet)
+    assert {*left, place} == {*tmp_path.iterdir()}, "somebody may still be writing"
+    for one in left:
+        os.utime(one, (0, 0))
+    packed(place, "demo", game(), fetch, quiet)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.zip"]

@@ -53,6 +53,18 @@ def test_the_first_key_stays(chain: Chain) -> None:
     assert (chain.key(), chain.public_key()) == (b"private", b"public")
 
 
+def test_a_public_key_that_a_crash_left_unwritten_is_kept_with_its_private_one(tmp_path: Path) -> None:
+    chain = ChainFolder(tmp_path / "audit")
+    chain.keep_key(b"private", b"public")
+    for left in (chain.public.unlink, lambda: chain.public.write_bytes(b"")):
+        left()
+        assert chain.public_key() is None
+        assert chain.keep_key(b"another", b"other") == b"private"
+        assert chain.public_key() is None, "the half of another pair says nothing"
+        assert chain.keep_key(b"private", b"public") == b"private"
+        assert chain.public_key() == b"public"
+
+
 def test_the_folder_is_private(tmp_path: Path) -> None:
     chain = ChainFolder(tmp_path / "audit")
     chain.keep_key(b"private", b"public")

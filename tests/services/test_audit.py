@@ -269,6 +269,16 @@ def test_what_came_after_the_audit_is_counted_and_not_claimed(tmp_path: Path) ->
     assert (found.ok, found.checked, found.unaudited) == (True, 10, 2)
 
 
+def test_a_death_between_the_two_halves_of_the_key_leaves_signatures_that_can_be_checked(tmp_path: Path) -> None:
+    events = history(30)
+    chain = audited(log_of(events[:10]), tmp_path)
+    kept = chain.public_key()
+    chain.public.unlink()
+    asyncio.run(Auditor(log_of(events), chain).catch_up())
+    assert chain.public_key() == kept
+    assert verified(log_of(events), chain).signed == 30
+
+
 def test_an_exported_file_is_verified_with_checkpoints_and_public_key_alone(tmp_path: Path) -> None:
     log = log_of(history(2500))
     chain = audited(log, tmp_path / "here")
