@@ -88,7 +88,7 @@ class FilePart:
         with _told():
             return max(0, shutil.disk_usage(self._place.parent).free - self._reserve)
 
-    def place(self) -> None:
+    def place(self, *, remembered: bool = False) -> None:
         with _told():
             os.fsync(self._handle)
             os.fchmod(self._handle, 0o644)  # engines may run as somebody else
@@ -102,7 +102,8 @@ class FilePart:
                 self._place.rename(self._target)
             else:
                 self._place.unlink(missing_ok=True)
-            self._memo.unlink(missing_ok=True)
+            if not remembered:
+                self._memo.unlink(missing_ok=True)
             sync_folder(self._target.parent)
 
     def discard(self) -> None:

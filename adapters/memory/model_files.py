@@ -48,11 +48,12 @@ class MemoryPart:
     def free(self) -> int:
         return self._files.free()
 
-    def place(self) -> None:
+    def place(self, *, remembered: bool = False) -> None:
         if self._place in self._files.kept:
             raise FileExistsError(self._place[1])
-        self._files.kept[self._place] = bytes(self._files.parts[self._place])
-        self.discard()
+        self._files.kept[self._place] = bytes(self._files.parts.pop(self._place))
+        if not remembered:
+            self.discard()
 
     def discard(self) -> None:
         self._files.parts.pop(self._place, None)

@@ -57,8 +57,12 @@ class Part(Protocol):
         """Bytes that the disk has for us."""
         ...
 
-    def place(self) -> None:
-        """Gives the file its name, on the disk and in one step; raises ``FileExistsError`` when another has it."""
+    def place(self, *, remembered: bool = False) -> None:
+        """Gives the file its name, on the disk and in one step; raises ``FileExistsError`` when another has it.
+
+        ``remembered``: the memo stays until it is discarded, so that whoever comes after a death knows whose file
+        that is.
+        """
         ...
 
     def discard(self) -> None:

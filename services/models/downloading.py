@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from threading import Event
 from typing import BinaryIO, Final
@@ -25,13 +26,15 @@ WAIT_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class Download:
-    """One file on its way into the models folder. ``phase``, ``done`` and ``total`` say how far it is."""
+    """One file on its way into the models folder. ``phase``, ``done`` and ``total`` say how far it is; ``name`` tells
+    this download from others of the same file."""
 
     source: Source
     files: ModelFiles
     order: Order
     limit: int
     patience: Patience = Patience()  # noqa: RUF009 - frozen
+    name: str = ""
     phase: Phase = "waiting"
     done: int = 0
     total: int = 0
@@ -74,7 +77,9 @@ class Download:
                 ), keep=False)
             what = await self._judged(part, size)
             self._tell("placing", size, size)
-            await settled(part.place)
+            if self.name:  # whoever dies between placing the file and saying so leaves one that nobody speaks of
+                await settled(part.remember, {**await settled(part.memo), "placed": digest, "by": self.name})
+            await settled(partial(part.place, remembered=bool(self.name)))
         except (Failed, NotThat) as error:
             if isinstance(error, NotThat) or not error.keep or not await settled(part.size):
                 await settled(part.discard)
@@ -114,25 +119,36 @@ class Download:
     async def _reused(self, part: Part) -> Result:
         """The file that is there already, when it is the right one. It is never written over."""
         entry = self.order.entry
-        await settled(part.discard)
+        memo = await settled(part.memo)
+        ours = str(memo.get("placed", "")) if self.name and memo.get("by") == self.name else ""
+        if not ours:
+            await settled(part.discard)
+        wanted = entry.sha256 or ours
 
         def look() -> tuple[str, int, Judged]:
             with self.files.read(entry.folder, entry.filename) as file:
                 length = file.seek(0, 2)
                 digest = self._digest(file, length)
-                if digest != entry.sha256:
+                if digest != wanted:
                     return digest, length, Judged("", {})
                 return digest, length, judged(file, length, entry.filename, pickle=self.order.pickle)
 
         digest, length, what = await settled(look, stop=self._stop.set)
-        if digest != entry.sha256:
+        if digest != wanted:
             why = "is another file" if entry.sha256 else "is there, and no checksum says whether it is the right one"
             raise Failed(fault(
                 "TARGET_EXISTS", f"models/{entry.path} {why}; it was left as it is.", path=entry.path, found=digest,
                 expected=entry.sha256,
             ))
-        return Result(path=entry.path, sha256=digest, size_bytes=length, format=what.format, reused=True,
-                      detail=what.detail)
+        return Result(path=entry.path, sha256=digest, size_bytes=length, format=what.format,
+                      reused=not ours, detail=what.detail)
+
+    @staticmethod
+    def forgotten(files: ModelFiles, order: Order, name: str) -> None:
+        """Once everybody knows that the file is there, nothing about a download needs to be remembered. Blocking."""
+        with suppress(FilesError), files.part(order.entry.folder, order.entry.filename) as part:
+            if part is not None and (part.memo().get("by") == name or not (part.size() or part.memo())):
+                part.discard()
 
     def _digest(self, file: BinaryIO, size: int) -> str:
         found, done = sha256(), 0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -95,15 +96,19 @@ class Job:
                 return  # too many workers ended over it
             if (told := await self._made(files, source)) is not None:
                 await self._ask(told)
+            if isinstance(told, FinishModelDownload):
+                await self._forgotten(files)
         except Refused as error:
             if error.code != "download_over":
                 raise
             # Cancelled, or finished by a worker that died before it could say that it had.
             log.info("download_over", project=self.project, model=self.asked.model_id)
+            await self._forgotten(files)
 
     async def _made(self, files: ModelFiles, source: Source) -> FinishModelDownload | FailModelDownload | None:
         """What came of it; nothing when nobody wants it any more."""
-        download = Download(source, files, self.asked.order, self.studio.settings.model_limit, self.patience)
+        download = Download(source, files, self.asked.order, self.studio.settings.model_limit, self.patience,
+                            self._name)
         work = asyncio.create_task(download.run())
         try:
             while not work.done():
@@ -141,6 +146,13 @@ class Job:
     def _failure(self, why: Fault) -> FailModelDownload:
         log.info("download_failed", project=self.project, model=self.asked.model_id, code=why.code, why=why.message)
         return FailModelDownload(**self._which(), fault=why)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.project}/{self.asked.model_id}/{self.asked.number}"
+
+    async def _forgotten(self, files: ModelFiles) -> None:
+        await settled(partial(Download.forgotten, files, self.asked.order, self._name))
 
     def _which(self) -> dict[str, Any]:
         return {"model_id": self.asked.model_id, "number": self.asked.number}

@@ -89,6 +89,23 @@ def test_a_part_grows_is_remembered_and_gets_its_name(files: ModelFiles) -> None
     assert files.found(*PLACE) == Present(*PLACE, 7)
 
 
+def test_what_is_remembered_of_a_placed_file_stays_until_it_is_discarded(files: ModelFiles) -> None:
+    with files.part(*PLACE) as part:
+        assert part is not None
+        part.write(b"whole")
+        part.remember({"placed": "digest"})
+        part.place(remembered=True)
+    with files.part(*PLACE) as part:
+        assert part is not None
+        assert (part.size(), dict(part.memo())) == (0, {"placed": "digest"})
+        part.discard()
+    with files.part(*PLACE) as part:
+        assert part is not None
+        assert dict(part.memo()) == {}
+        part.discard()
+    assert files.found(*PLACE) == Present(*PLACE, 5)
+
+
 def test_a_part_is_held_by_one_at_a_time(files: ModelFiles) -> None:
     with files.part(*PLACE) as part:
         assert part is not None

@@ -40,8 +40,8 @@ class Room:
         self.source = WebSource(source.pop("secrets", None), origins, **source)
         self.limit = limit
 
-    def download(self, wanted: Order, patience: Patience = QUICK) -> Download:
-        return Download(self.source, self.files, wanted, self.limit, patience)
+    def download(self, wanted: Order, patience: Patience = QUICK, name: str = "") -> Download:
+        return Download(self.source, self.files, wanted, self.limit, patience, name)
 
     async def run(self, wanted: Order, patience: Patience = QUICK) -> Result:
         return await self.download(wanted, patience).run()
@@ -359,6 +359,38 @@ def test_another_file_of_that_name_is_left_as_it_is(tmp_path: Path) -> None:
                 assert caught.value.fault.code == "TARGET_EXISTS"
             assert here.there(wanted) == OTHER
             assert server.asked == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with its checksum", "without one"])
+def test_a_file_whose_worker_died_before_it_could_say_so_is_its_downloads(tmp_path: Path, known: bool) -> None:
+    async def scenario() -> None:
+        async with room(tmp_path, server := FileServer(CONTENT)) as here:
+            wanted = order(server, sha256=sha(CONTENT) if known else None)
+            first = await here.download(wanted, name="demo/harbour/1").run()
+            again = await here.download(wanted, name="demo/harbour/1").run()
+            assert again == first
+            assert len(server.asked) == 1
+            Download.forgotten(here.files, wanted, "demo/harbour/1")
+            assert [one.name for one in (tmp_path / "models" / "loras").iterdir()] == ["harbour.safetensors"]
+
+    run(scenario())
+
+
+def test_a_file_that_was_changed_or_is_anothers_is_not_believed_to_be_ones_own(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with room(tmp_path, server := FileServer(CONTENT)) as here:
+            wanted = order(server, sha256=None)
+            await here.download(wanted, name="demo/harbour/1").run()
+            with pytest.raises(Failed, match="no checksum says"):
+                await here.download(wanted, name="demo/harbour/2").run()
+            (tmp_path / "models" / wanted.entry.path).unlink()
+            await here.download(wanted, name="demo/harbour/3").run()
+            (tmp_path / "models" / wanted.entry.path).write_bytes(OTHER)
+            with pytest.raises(Failed) as caught:
+                await here.download(wanted, name="demo/harbour/3").run()
+            assert caught.value.fault.code == "TARGET_EXISTS"
 
     run(scenario())
 
