@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -45,6 +46,8 @@ READY_SECONDS: Final = 180.0
 
 STOP_SECONDS: Final = 10.0
 LONGEST_PAUSE: Final = 5.0
+
+_LISTEN: Final = re.compile(r'^listen: "127\.0\.0\.1:([0-9]{1,5})"$', re.M)
 
 log = structlog.get_logger("nats_server")
 
@@ -280,8 +283,13 @@ def _kept_token(place: Path) -> str:
 
 
 def _earlier_port(folder: Path) -> int:
-    told = read_details(folder)
-    port = told.get("port", 0)
+    """The port of the server before this one, also when that was ended in order: whoever is still connected to it, a
+    worker of another process say, finds this one there."""
+    port = read_details(folder).get("port")
+    if port is None:
+        with contextlib.suppress(OSError, ValueError):
+            found = _LISTEN.search((folder / "nats.conf").read_text("utf-8"))
+            port = int(found[1]) if found is not None else None
     return port if isinstance(port, int) and 1024 <= port <= 65535 else 0
 
 

@@ -181,6 +181,24 @@ def test_a_stale_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> 
         stranger.wait()
 
 
+def test_ended_in_order_and_started_again_it_is_where_others_are_still_looking_for_it(tmp_path: Path) -> None:
+    async def body() -> None:
+        first = await EmbeddedServer.start(tmp_path)
+        log = await JetStreamLog.connect([first.url])
+        try:
+            await first.stop()
+            second = await EmbeddedServer.start(tmp_path)
+            try:
+                assert second.url == first.url
+                assert await log.head() == 0
+            finally:
+                await second.stop()
+        finally:
+            await log.close()
+
+    run(body())
+
+
 def test_a_port_that_somebody_else_took_is_left_to_them(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     (tmp_path / "server.json").write_text(json.dumps({"port": port}))
