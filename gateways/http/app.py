@@ -6,6 +6,7 @@ FastAPI holds what is written as routes (uploads) and the life of the app.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import itertools
@@ -57,6 +58,7 @@ from gateways.http.problems import (
     Reply,
     broken,
     encode,
+    ending,
     method_not_allowed,
     problem,
     unknown_command,
@@ -212,6 +214,10 @@ class StudioApp(FastAPI):
             reply = problem(error, visit.request_id)
         except ClientGone:
             return
+        except asyncio.CancelledError:  # the server ends, and this took longer than it waits
+            if watched.status or not self.hub.closing:
+                raise
+            reply = problem(ending(), visit.request_id)
         except Exception:
             reply = self._broken(visit, method, route)
         if watched.status:  # the server must cut the connection, so that a half answer is not taken for a whole one

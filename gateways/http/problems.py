@@ -136,6 +136,15 @@ def problem(
     return Reply(status, encode(body | dict(more or {})), [*added, *headers], PROBLEM_TYPE)
 
 
+def ending() -> Unavailable:
+    """The error for a request that the end of the server has cut off; what it had recorded by then is recorded."""
+    return Unavailable(
+        "The studio is ending, and this was not done yet.", error="studio_ending",
+        remediation=[Remedy("Try again in a moment; with the same Idempotency-Key a command takes effect once.",
+                            "retry")],
+    )
+
+
 def broken(request_id: str, error_id: str) -> Reply:
     """The answer for what nobody expected; the trace stands in the log under ``error_id`` alone."""
     error = ComfyVNError(

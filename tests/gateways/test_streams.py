@@ -203,6 +203,22 @@ def test_a_server_that_ends_tells_its_listeners_to_come_again() -> None:
     run(scenario)
 
 
+def test_a_request_that_the_end_of_the_server_cuts_off_is_told_to_come_again() -> None:
+    async def scenario() -> None:
+        async with door(projecting=False, wait_seconds=60) as here, httpx.AsyncClient(timeout=60) as client:
+            await here.fork("night", status=201)
+            async with on_socket(here.app) as url:
+                waiting = asyncio.create_task(client.get(f"{url}/api/credits", params={"min_position": 1}))
+                # Nobody counts, so it waits: who comes later is answered earlier, and by then it is under way.
+                for _ in range(3):
+                    assert (await client.get(f"{url}/health")).status_code == 200
+            answer = await waiting
+            assert (answer.status_code, answer.json()["error"]) == (503, "studio_ending")
+            assert answer.headers["retry-after"]
+
+    run(scenario)
+
+
 def test_a_burst_beyond_the_ring_makes_a_listener_resume_and_loses_nothing() -> None:
     async def scenario() -> None:
         hub = {"ring_events": 10, "beat_seconds": 0.1}
