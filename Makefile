@@ -9,7 +9,7 @@ SEED ?= 1
 STORIES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-job-kills test-renpy test-s3 check bench lock clean
+.PHONY: help setup demo serve test test-job-kills test-chaos test-renpy test-s3 check bench lock clean
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test: $(STAMP) ## The whole test suite, on real servers (a file at a time on eac
 
 test-job-kills: $(STAMP) ## Workers, API and log are killed between the events of jobs
 	COMFYVN_TEST_JOB_KILLS=1 $(BIN)/python -m pytest tests/simulation/test_job_kill.py
+
+test-chaos: $(STAMP) ## Anything is killed at random moments, for a while (CHAOS="--seed 1 --minutes 5")
+	PYTHONPATH=.:tests $(BIN)/python -m simulation.chaos $(CHAOS)
 
 test-renpy: $(STAMP) ## Exported games against the real Ren'Py (SEED=1 STORIES=200)
 	$(BIN)/python -m tests.renpy --seed $(SEED) --stories $(STORIES)

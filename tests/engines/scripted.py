@@ -199,10 +199,16 @@ class ScriptedEngine:
             "id": external, "attempt": task.attempt, "parameters": dict(task.parameters), "began": time.time(),
             "seconds": float(task.parameters.get("seconds", 0)),  # type: ignore[arg-type]
         }
-        (self.folder / f"{external}.json").write_text(json.dumps(told))
-        (self.folder / f"attempt-{task.attempt}").write_text(external)
+        self._write(f"{external}.json", json.dumps(told))
+        self._write(f"attempt-{task.attempt}", external)
         with (self.folder / "submissions.jsonl").open("a") as file:
             file.write(json.dumps(told) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        """Whole or not at all: whoever asks may be killed at any moment, and a service is not."""
+        beside = self.folder / f"{name}.{token_hex(4)}"
+        beside.write_text(text)
+        beside.replace(self.folder / name)
 
     def _told(self, accepted: Accepted) -> dict[str, Any] | None:
         place = self.folder / f"{accepted.external_id}.json"
