@@ -68,7 +68,10 @@ def work(
     """
 
     async def working() -> None:
-        opening = open_everything(loud_settings(data), role="worker", processes=True, auditing=True, jobs=True)
+        # The worker of a server never takes the folder of one that has died: the next server could not have it.
+        opening = open_everything(
+            loud_settings(data), role="worker", processes=True, auditing=True, jobs=True, hold=not with_parent
+        )
         async with opening as opened:
             if as_json:
                 emit({"ready": True, "attached_to": attached.pid if (attached := opened.reached.attached_to) else None})
@@ -92,7 +95,10 @@ def worker(
 
     async def working() -> None:
         settings = loud_settings(data, worker_jobs=jobs)
-        async with open_everything(settings, role="worker", projecting=False, jobs=True, create=False) as opened:
+        opening = open_everything(
+            settings, role="worker", projecting=False, jobs=True, create=False, hold=False
+        )
+        async with opening as opened:
             assert opened.worker is not None, "a worker was asked for"
             if as_json:
                 emit({"ready": True, "worker": opened.worker.name, "jobs": opened.worker.at_once})

@@ -51,7 +51,7 @@ def studio_factory(tmp_path: Path) -> StudioFactory:
     """
     from services.bootstrap import open_everything  # every adapter comes with it: only tests that open a studio pay
 
-    wiring = ("projecting", "processes", "auditing", "role", "create")
+    wiring = ("projecting", "processes", "auditing", "role", "create", "hold")
 
     @asynccontextmanager
     async def opened(data: Path | None = None, **given: Any) -> AsyncIterator[Opened]:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final
 
 from adapters.files.folder import DataFolder, read_json
-from adapters.files.lock import FolderLock, Holder, Role, in_use
+from adapters.files.lock import FolderLock, Holder, Role, holder_of, in_use
 from adapters.nats.embedded import EmbeddedServer
 from adapters.nats.leftover import read_details
 from adapters.nats.log import JetStreamLog
@@ -39,7 +39,7 @@ class Reached:
 
 
 async def reach_log(
-    settings: Settings, stack: AsyncExitStack, *, role: Role = "console", create: bool = True
+    settings: Settings, stack: AsyncExitStack, *, role: Role = "console", create: bool = True, hold: bool = True
 ) -> Reached:
     """The log that the settings name, and what had to be held or started for it. See ``open_everything``."""
     folder = folder_of(settings)
@@ -55,11 +55,15 @@ async def reach_log(
     deadline = monotonic() + PATIENCE_SECONDS
     while True:
         lock = FolderLock(folder.lock)
-        holder = await asyncio.to_thread(lock.try_acquire, role)
-        if holder is None:
+        holder = await asyncio.to_thread(lock.try_acquire, role) if hold \
+            else await asyncio.to_thread(holder_of, folder.lock)
+        if holder is None and hold:
             stack.callback(lock.release)
             return await _own(settings, folder, lock, stack)
-        if role != "server" and holder.role != "console":
+        if holder is None:
+            if monotonic() > deadline:
+                raise _nobody(folder)
+        elif role != "server" and holder.role != "console":
             reached = await _attached(settings, folder, holder, deadline, stack)
             if reached is not None:
                 return reached
@@ -74,6 +78,17 @@ def _no_studio(folder: DataFolder) -> NotFound:
         remediation=[
             Remedy("Name the data folder with --data or COMFYVN_DATA.", "choose_data_folder"),
             Remedy("`comfyvn serve --data DIR` starts a new studio.", "serve"),
+        ],
+        detail={"folder": str(folder.root)},
+    )
+
+
+def _nobody(folder: DataFolder) -> Unavailable:
+    return Unavailable(
+        f"Nobody serves the studio in {folder.root}, and this process only helps who does.", error="nobody_serves",
+        remediation=[
+            Remedy("Start `comfyvn serve` (or `comfyvn work`) on the folder first.", "serve"),
+            Remedy("Or name the folder of a studio that is served, with --data.", "choose_data_folder"),
         ],
         detail={"folder": str(folder.root)},
     )

@@ -147,18 +147,19 @@ async def open_studio(
 @asynccontextmanager
 async def open_everything(
     settings: Settings, *, projecting: bool = True, processes: bool = False, auditing: bool = False,
-    jobs: bool = False, role: Role = "console", create: bool = True,
+    jobs: bool = False, role: Role = "console", create: bool = True, hold: bool = True,
 ) -> AsyncIterator[Opened]:
     """Opens the log, the read side and the blobs, and starts the loops that are asked for; closes all in order.
 
     On a data folder with an embedded log, a ``server`` takes the folder's lock or is refused; everybody else attaches
     to the process that holds it, or holds it and runs the embedded log for its own duration. Who attaches to a server
-    does not project by itself, except a ``worker``. ``jobs``: jobs are worked on as well.
+    does not project by itself, except a ``worker``. ``jobs``: jobs are worked on as well. Without ``hold`` it only ever
+    attaches: a helper that took a folder while nobody had it would keep the next server out.
     Raises ``Refused`` (the folder is in use), ``Unavailable``, and without ``create`` ``NotFound`` for a folder where
     no studio has been.
     """
     async with AsyncExitStack() as stack:
-        reached = await reach_log(settings, stack, role=role, create=create)
+        reached = await reach_log(settings, stack, role=role, create=create, hold=hold)
         models = await reach_models(settings, stack)
         dispatcher = Dispatcher(reached.log, REGISTRY, TimelineReceipts(models, settings.wait_seconds))
         stack.push_async_callback(dispatcher.close)

@@ -96,6 +96,47 @@ def test_a_worker_that_attaches_projects(studio_factory: StudioFactory) -> None:
     asyncio.run(story())
 
 
+def test_who_only_helps_never_keeps_a_server_out(studio_factory: StudioFactory, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with studio_factory() as before:  # there was a server once, and it died
+            await fork(before, "before")
+        place = tmp_path / "studio" / "lock"
+        helping, over = asyncio.Event(), asyncio.Event()
+
+        async def help_out() -> None:
+            async with studio_factory(role="worker", hold=False) as helper:
+                assert helper.reached.attached_to is not None
+                helping.set()
+                await over.wait()
+
+        helper = asyncio.create_task(help_out())
+        for _ in range(5):  # it looks, and takes nothing
+            await asyncio.sleep(0.05)
+            assert holder_of(place) is None
+        async with studio_factory(role="server"):
+            await asyncio.wait_for(helping.wait(), 60)
+            over.set()
+            await helper
+
+    asyncio.run(story())
+
+
+def test_who_only_helps_says_so_where_nobody_serves(
+    studio_factory: StudioFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaching, "PATIENCE_SECONDS", 0.3)
+
+    async def story() -> None:
+        async with studio_factory() as before:
+            await fork(before, "before")
+        with pytest.raises(Unavailable) as told:
+            async with studio_factory(role="worker", hold=False):
+                pytest.fail("it helps nobody")
+        assert told.value.code == "nobody_serves"
+
+    asyncio.run(story())
+
+
 def test_a_second_server_is_refused_and_told_who_holds_the_folder(studio_factory: StudioFactory) -> None:
     async def story() -> None:
         async with studio_factory(role="server") as first:

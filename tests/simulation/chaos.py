@@ -90,7 +90,7 @@ class Chaos:
     async def calm(self, number: int) -> None:
         """Compares everything, once what was asked for is done."""
         await asyncio.to_thread(self.world.answers)
-        await self.payer.settled(lambda: None)
+        await self.payer.settled()
         await self._exported()
         head = await asyncio.to_thread(self.world.answers)
         await self.listeners.caught_up(head)
@@ -152,7 +152,7 @@ class Chaos:
             await authors._upload(http, self.dice, "after")
             await authors.ask(http, "/api/policy/ack", {"user": "chaos"})
             await authors._draft(http, self.dice, "after")
-        await self.payer.settled(lambda: None)
+        await self.payer.settled()
         await asyncio.to_thread(self.world.answers)
         await asyncio.to_thread(self.world.stop)
         if left := list(verdicts.left_over(self.world.data)):

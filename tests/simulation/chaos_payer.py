@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,13 @@ from commands.studio.job import ReleaseJob, ResolveAttempt
 from domain.errors import ComfyVNError, Unavailable
 from domain.ids import UNBRANCHED
 from domain.ports import Stream
-from domain.studio.job import Closed
 from services.bootstrap import open_everything
 from services.generation.requesting import requested
 from services.settings import Settings
 from services.studio import Asker, Studio
 
 PURSE = "purse"
+OVER = frozenset({"JobCompleted", "JobFailed", "JobCancelled", "JobLost"})
 
 
 @dataclass
@@ -57,18 +57,26 @@ class Payer:
                     # Whoever begins while there is no server runs the log: then it is a server's turn.
                     while self.running and not opened.reached.server:
                         await self._ask(opened.studio, dice)
-                        await asyncio.sleep(dice.uniform(0.1, 1.0))
+                        await asyncio.sleep(dice.uniform(0.3, 2.0))
             await asyncio.sleep(0.3)
 
-    async def settled(self, log: Callable[[], Any], seconds: float = 150) -> None:
-        """Waits until every job is over; resolves what only a person can, and releases what is quarantined."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._opened() as opened:
-                while waiting := [one async for one in self._open(opened.studio)]:
-                    for job_id, job in waiting:
-                        with suppress(ComfyVNError):
-                            await self._person(opened.studio, job_id, job)
-                    await asyncio.sleep(0.3)
+    async def settled(self, seconds: float = 90) -> None:
+        """Waits until every job is over, or none has moved for so long; resolves what only a person can, and releases
+        what is quarantined."""
+        waiting: set[str] = set()
+        position, moved = 0, time.monotonic()
+        async with self._opened() as opened:
+            while time.monotonic() - moved < seconds:
+                with suppress(ComfyVNError):
+                    async for batch in opened.studio.log.read(after=position, pattern=f"vn.{self.project}.-.job.*"):
+                        position, moved = batch[-1].position, time.monotonic()
+                        waiting |= {one.stream.id for one in batch if one.type == "JobRequested"}
+                        waiting -= {one.stream.id for one in batch if one.type in OVER}
+                    if not waiting:
+                        return
+                    for job_id in sorted(waiting):
+                        await self._person(opened.studio, job_id)
+                await asyncio.sleep(0.5)
 
     def _opened(self) -> Any:
         return open_everything(Settings.load(data=self.data, log_level="error", **self.settings), projecting=False)
@@ -87,21 +95,10 @@ class Payer:
                 return
             await asyncio.sleep(0.2)
 
-    async def _open(self, studio: Studio) -> Any:
-        """Jobs of the project that are not over, as the log has them."""
-        seen = set()
-        async for batch in studio.log.read(pattern=f"vn.{self.project}.-.job.*"):
-            for one in batch:
-                if one.type == "JobRequested":
-                    seen.add(one.stream.id)
-        for job_id in sorted(seen):
-            stream = Stream(self.project, UNBRANCHED, "job", job_id)
-            studio.dispatcher.aggregates.forget(stream)
-            job = (await studio.dispatcher.aggregates.load(stream)).state
-            if not isinstance(job, Closed):
-                yield job_id, job
-
-    async def _person(self, studio: Studio, job_id: str, job: Any) -> None:
+    async def _person(self, studio: Studio, job_id: str) -> None:
+        stream = Stream(self.project, UNBRANCHED, "job", job_id)
+        studio.dispatcher.aggregates.forget(stream)
+        job = (await studio.dispatcher.aggregates.load(stream)).state
         if in_doubt(job):
             known = {one["attempt"]: one["id"] for one in self.submitted}
             found = known.get(job.attempt.id)

@@ -35,8 +35,15 @@ def promises(authors: Authors, log: list[dict[str, Any]]) -> list[str]:
     made: dict[str, list[int]] = {}
     for one in log:
         made.setdefault(one["command_id"], []).append(one["position"])
-    known = {command_id_of(Asker(ACTOR, key=ask.key), authors.project): ask for ask in authors.asks}
-    for command, ask in known.items():
+    by_position = {one["position"]: one["command_id"] for one in log}
+    known = set()
+    for ask in authors.asks:
+        command = command_id_of(Asker(ACTOR, key=ask.key), authors.project)
+        if ask.accepted and ask.positions:  # an export's key names the export, and its command has an id of its own
+            command = by_position.get(ask.positions[0], command)
+        if command in known:
+            wrong.append(f"{ask.path} {ask.key} shares its events with another ask")
+        known.add(command)
         wrong += _promise(ask, sorted(made.get(command, [])))
     phantoms = {one["type"] for one in log if one["actor"] == ACTOR and one["command_id"] not in known
                 and one["category"] not in BESIDE}
