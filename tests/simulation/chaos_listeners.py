@@ -1,5 +1,7 @@
-"""Listeners that come back where they were, on every door of the log: none may miss an event, see one twice, or see one
-that is not in the log afterwards."""
+"""Listeners that come back where they were, on every door of the log.
+
+None may miss an event, hear one twice, or hear one that is not in the log afterwards.
+"""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ BESIDE = frozenset({"policy"})
 """Categories of what is recorded on the way to an answer, without the key of whoever asked."""
 
 LEFT = re.compile(r"""(^|/)(
-    scratch/.+ | blobs/incoming/.+ | [^/]*\.partial | [^/]*\.new | \.[^/]*\.comfyvn-(building|away)-[^/]* |
-    \.coming-[^/]*(/.*)? | [^/]*\.(json|toml|pem|key|keys)\.(?!lock)[^/]+ | read\.db\.[^/]*damaged[^/]*
+    scratch/.+ | blobs/incoming/.+ | [^/]*\.partial | [^/]*\.new | \.[^/]*\.comfyvn-(building|away|packing)-.* |
+    \.coming-.* | \.[^/]*\.coming-.* | [^/]*\.(json|toml|pem|key|keys)\.(?!lock)[^/]+ | read\.db\.[^/]*damaged[^/]*
 )$""", re.X)
 """Names of files that exist only while something is being written."""
 
