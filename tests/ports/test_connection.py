@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fixtures_nats import Server
 from fixtures_studio import wait_until
+from nats.aio.msg import Msg
 
 from adapters.nats import connection as connections
 from adapters.nats.connection import Connection
@@ -74,6 +75,25 @@ def test_a_server_that_hangs_is_doubted_and_found_again(nats_server: Server) -> 
                 await connection.doubt(0.2)
                 assert not connection.is_connected
             await _answers(connection)
+        finally:
+            await connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_is_answered_twice_has_one_answer(nats_server: Server) -> None:
+    async def told(message: Msg) -> None:
+        await message.respond(b"one")
+
+    async def scenario() -> None:
+        connection = await connections.connect(nats_server.urls, name="tests")
+        try:
+            # Two who answer, as two servers of a cluster may: their answers can come in one reading of the network.
+            for _ in range(2):
+                await connection.subscribe("twice", cb=told)
+            for number in range(50):
+                assert await connection.ask("twice") == (b"", b"one"), number
+                assert await connection.ask_batch([("twice", b"a", b""), ("twice", b"b", b"")]) == (b"", b"one")
         finally:
             await connection.close()
 
