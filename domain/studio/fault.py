@@ -6,7 +6,7 @@ can help and which button would: a text for people and an action for programs.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
 
@@ -96,6 +96,19 @@ class Fault(Value):
 
 
 def fault(code: str, message: str, **detail: object) -> Fault:
-    """A fault of a known code."""
+    """A fault of a known code. Halves of surrogate pairs, which no event can hold, become question marks: what engines
+    and files say is quoted in it."""
     assert code in CODES, f"{code} is not a fault code"
-    return Fault(code=code, message=message[:2000], detail=detail)
+    return Fault(code=code, message=_sayable(message[:2000]), detail=_sayable(detail))
+
+
+def _sayable(value: Any) -> Any:
+    match value:
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_sayable(key): _sayable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_sayable(one) for one in value]
+        case _:
+            return value
