@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def exact_line(text: str) -> str:
     """The text if it can be told from another at sight, else ``ValueError`` with the rule as its sentence."""
@@ -16,6 +18,19 @@ def tidy_line(text: str) -> str:
         raise ValueError("must not hold control characters")
     text.encode()
     return text.strip()
+
+
+def sayable(value: Any) -> Any:
+    """A JSON value without halves of surrogate pairs, which no event can hold: each becomes a question mark."""
+    match value:
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        case dict():
+            return {sayable(key): sayable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [sayable(one) for one in value]
+        case _:
+            return value
 
 
 def _holds_control(text: str) -> bool:

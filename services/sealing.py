@@ -108,6 +108,15 @@ class Signer:
         return _public_pem(self._key.public_key())
 
 
+def is_signing_key(private: bytes) -> bool:
+    """Whether checkpoints can be signed with a private key in PEM."""
+    try:
+        Signer(private)
+    except Invalid:
+        return False
+    return True
+
+
 def new_pair() -> tuple[bytes, bytes]:
     """A new private key and its public one, in PEM."""
     key = Ed25519PrivateKey.generate()

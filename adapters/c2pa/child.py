@@ -35,7 +35,7 @@ def read(path: str, kind: str, roots: str) -> dict[str, Any]:
                 return {}
             with reader:
                 return {"store": json.loads(reader.json())}
-    except (c2pa.C2paError, ValueError, RecursionError) as error:
+    except (c2pa.C2paError, ValueError, RecursionError, OSError) as error:
         return {"unreadable": " ".join(str(error).split())[:300]}
     except MemoryError:
         return {"unreadable": "reading it needs more memory than is allowed"}
@@ -58,13 +58,14 @@ def limit_time(seconds: int) -> None:
 
 
 def main() -> None:
-    memory, seconds = int(sys.argv[1]), int(sys.argv[2])
+    memory = int(sys.argv[1])
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin.buffer:
-        limit_time(seconds)
-        answer(json.loads(line), sys.stdout.buffer)
+        request = json.loads(line)
+        limit_time(request["seconds"])
+        answer(request, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

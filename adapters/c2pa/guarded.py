@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 SECONDS: Final = 60.0
-"""Longest time for one file."""
+"""Longest time for one file, and a second more for each ``PACE`` bytes of it: all of them are hashed."""
+
+PACE: Final = 20 * 2**20
 
 MEMORY: Final = 4 * 2**30
 """Most address space of the reading process in bytes, where the system can limit it."""
@@ -32,21 +35,27 @@ class Guarded:
         self._child: subprocess.Popen[bytes] | None = None
         self._done = 0
 
+    @property
+    def pid(self) -> int | None:
+        """The process that reads, if there is one."""
+        return self._child.pid if self._child is not None else None
+
     def read(self, path: str, kind: str, roots: str) -> dict[str, Any]:
         """What ``child.read`` gives out; what ends the process is a file that is ``unreadable``. Blocking."""
         with self._turn:
             child = self._ready()
             late = threading.Event()
-            timer = threading.Timer(self._seconds, lambda: (late.set(), child.kill()))
+            seconds = self._seconds + _size(path) / PACE
+            timer = threading.Timer(seconds, lambda: (late.set(), child.kill()))
             timer.daemon = True
             timer.start()
             try:
-                told = self._asked(child, {"path": path, "kind": kind, "roots": roots})
+                told = self._asked(child, {"path": path, "kind": kind, "roots": roots, "seconds": int(seconds) + 1})
             finally:
                 timer.cancel()
             if told is None:
                 self._end()
-                why = f"it takes longer than {self._seconds:g} seconds" if late.is_set() else "it ends its reader"
+                why = f"it takes longer than {seconds:.0f} seconds" if late.is_set() else "it ends its reader"
                 return {"unreadable": f"Reading this file is given up: {why}"}
             self._done += 1
             if self._done >= FILES_EACH:
@@ -54,7 +63,7 @@ class Guarded:
             return told
 
     @staticmethod
-    def _asked(child: subprocess.Popen[bytes], request: dict[str, str]) -> dict[str, Any] | None:
+    def _asked(child: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -69,7 +78,7 @@ class Guarded:
 
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
-            words = [sys.executable, "-m", "adapters.c2pa.child", str(self._memory), str(int(self._seconds))]
+            words = [sys.executable, "-m", "adapters.c2pa.child", str(self._memory)]
             self._child = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=-1,
             )
@@ -81,6 +90,12 @@ class Guarded:
         child, self._child = self._child, None
         if child is not None:
             _ended(child)
+
+
+def _size(path: str) -> int:
+    with suppress(OSError):
+        return os.stat(path).st_size
+    return 0
 
 
 def _ended(child: subprocess.Popen[bytes]) -> None:

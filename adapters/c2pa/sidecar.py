@@ -25,6 +25,7 @@ from adapters.c2pa.keys import Chain, issued
 from domain.canonical import canonical
 from domain.errors import ComfyVNError
 from domain.ports.credentials import Claim, Finding, Reading, ReadIngredient, State
+from domain.texts import sayable
 
 FORM: Final = "comfyvn.credentials@1"
 SIZE_LIMIT: Final = 2**20
@@ -90,7 +91,7 @@ def read(path: str, sidecar: str, roots: Sequence[x509.Certificate], now: dateti
         state = "marked"
     return Reading(**{
         **{name: getattr(reading, name) for name in Reading.__dataclass_fields__}, "state": state, "trusted": trusted,
-        "findings": tuple(findings), "manifest": told,
+        "findings": tuple(findings), "manifest": sayable(told),
     })
 
 

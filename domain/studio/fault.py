@@ -6,11 +6,12 @@ can help and which button would: a text for people and an action for programs.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
 from domain.bounded_json import BoundedObject
+from domain.texts import sayable
 from domain.values import Value
 
 
@@ -96,19 +97,6 @@ class Fault(Value):
 
 
 def fault(code: str, message: str, **detail: object) -> Fault:
-    """A fault of a known code. Halves of surrogate pairs, which no event can hold, become question marks: what engines
-    and files say is quoted in it."""
+    """A fault of a known code. What engines and files say is quoted in it, so it is made sayable first."""
     assert code in CODES, f"{code} is not a fault code"
-    return Fault(code=code, message=_sayable(message[:2000]), detail=_sayable(detail))
-
-
-def _sayable(value: Any) -> Any:
-    match value:
-        case str():
-            return value if value.isascii() else value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_sayable(key): _sayable(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_sayable(one) for one in value]
-        case _:
-            return value
+    return Fault(code=code, message=sayable(message[:2000]), detail=sayable(detail))

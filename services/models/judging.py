@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from domain.studio.fault import Fault, fault
 from domain.studio.model_values import PICKLE_FORMATS, extension
+from domain.texts import sayable
 from services.models.pickles import dangers
 
 HEAD_BYTES: Final = 512
@@ -118,7 +119,7 @@ def _safetensors(file: BinaryIO, size: int) -> Judged:
         raise _not("The header of the safetensors file names more tensors than any model has.")
     _tensors(header, size - 8 - length)
     kinds = sorted({one["dtype"] for one in header.values()})
-    told = {name[:60]: about[name][:200] for name in ("modelspec.architecture", "modelspec.title", "format")
+    told = {name[:60]: sayable(about[name][:200]) for name in ("modelspec.architecture", "modelspec.title", "format")
             if name in about}
     return Judged("safetensors", {"tensors": len(header), "dtypes": kinds[:20], **({"metadata": told} if told else {})})
 

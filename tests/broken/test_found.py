@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 from consoles import console, told
-from model_server import torch_archive
+from model_server import safetensors, torch_archive
+from signed_files import signed
 from studios import studio_on
 
+from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder
+from adapters.c2pa.reading import read_store
 from adapters.files.folder import read_json
 from adapters.files.lock import holder_of
 from adapters.files.vault import FileVault
@@ -42,6 +45,12 @@ def test_what_a_file_says_is_quoted_without_halves_of_letters() -> None:
     data = b"\x80\x04\x8c\x02os\x8c\x03\xed\xa0\x80\x93."
     with pytest.raises(NotThat, match="Loading this file would call"):
         judged(io.BytesIO(data), len(data), "x.ckpt", pickle=True)
+
+
+def test_what_a_model_calls_itself_can_be_recorded() -> None:
+    data = safetensors(4, __metadata__={"modelspec.title": "A \ud800"})
+    assert judged(io.BytesIO(data), len(data), "x.safetensors", pickle=False).detail["metadata"] == {
+        "modelspec.title": "A ?"}
 
 
 def _archive(method: int) -> bytes:
@@ -126,6 +135,27 @@ def test_a_root_that_is_no_certificate(tmp_path: Path) -> None:
         keys.roots_pem()
     assert caught.value.remediation
     assert "zz.pem" in keys.trouble()
+
+
+@pytest.mark.parametrize("store", [
+    {"active_manifest": "a", "manifests": {"a": {"claim_generator_info": ["x"]}}},
+    {"active_manifest": "a", "manifests": {"a": {"assertions": [{"data": 1}]}}},
+    {"active_manifest": "a", "manifests": {"a": {"ingredients": [[]]}}},
+    {"active_manifest": "a", "manifests": {"a": {}}, "validation_results": {"activeManifest": {"failure": [1]}}},
+    {"active_manifest": "a", "manifests": []}, {"active_manifest": "a", "manifests": {"b": {}}}, {},
+])
+def test_a_manifest_of_another_make_is_unreadable(store: dict[str, object]) -> None:
+    assert read_store(store).state == "unreadable"
+    assert read_store(store).findings
+
+
+def test_a_sidecar_that_holds_halves_of_letters_can_be_shown(tmp_path: Path) -> None:
+    ours = OwnCredentials(KeyFolder(tmp_path / "keys"))
+    (song := tmp_path / "song.ogg").write_bytes(b"OggS")
+    beside = signed(ours, song, "audio/ogg", name="song.json")
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"more": "\ud800"}))
+    found = ours.read(str(song), "audio/ogg", str(beside))
+    assert (found.state, found.manifest["more"]) == ("valid", "?")
 
 
 def _vault(folder: Path, passphrase: str | None = None) -> FileVault:
