@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+DEPTH: Final = 100
+"""Deepest nesting of what is said; writers of JSON give up at about twice that."""
 
 
 def exact_line(text: str) -> str:
@@ -20,15 +23,18 @@ def tidy_line(text: str) -> str:
     return text.strip()
 
 
-def sayable(value: Any) -> Any:
-    """A JSON value without halves of surrogate pairs, which no event can hold: each becomes a question mark."""
+def sayable(value: Any, depth: int = DEPTH) -> Any:
+    """A JSON value as every log and door can say it: halves of surrogate pairs become question marks, and an ellipsis
+    stands for what is nested deeper than any of them goes."""
     match value:
         case str():
             return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        case dict() | list() | tuple() if depth == 0:
+            return "…"
         case dict():
-            return {sayable(key): sayable(one) for key, one in value.items()}
+            return {sayable(key): sayable(one, depth - 1) for key, one in value.items()}
         case list() | tuple():
-            return [sayable(one) for one in value]
+            return [sayable(one, depth - 1) for one in value]
         case _:
             return value
 

@@ -128,7 +128,7 @@ def _golden(data: bytes, folder: Path) -> None:
     for name, told in golden_files.read(folder).items():
         before = golden.read(told, name)
         before["max_steps"] = min(before["max_steps"], 50)
-        orjson.dumps(golden.compared(story(_STORY), before))
+        json.dumps(golden.compared(story(_STORY), before), ensure_ascii=False).encode()
 
 
 def _goldens(folder: Path) -> list[bytes]:

@@ -11,8 +11,10 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import orjson
 import pytest
 from consoles import console, told
+from engines.comfy_documents import node, plain
 from model_server import safetensors, torch_archive
 from signed_files import signed
 from studios import studio_on
@@ -20,13 +22,20 @@ from studios import studio_on
 from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder
 from adapters.c2pa.reading import read_store
+from adapters.engines.local_comfy.importing import document_of, imported, plain_graph
+from adapters.engines.local_comfy.workflows import NotAWorkflow
 from adapters.files.folder import read_json
 from adapters.files.lock import holder_of
 from adapters.files.vault import FileVault
 from adapters.nats.leftover import read_details
 from domain.errors import Invalid, NotFound, Unavailable
+from domain.exchange.renpy.manifests import SCHEMA
+from domain.exchange.renpy.package import PROVENANCE
+from domain.ports.workflows import Taking
 from domain.studio.fault import fault
+from domain.texts import sayable
 from services.access import TokenBook
+from services.exports.folder import standing
 from services.generation.taking import _read
 from services.importing_assets import import_folder
 from services.media import images
@@ -42,6 +51,10 @@ def test_what_a_file_says_is_quoted_without_halves_of_letters() -> None:
     said = fault("FILE_REFUSED", "it is \ud800", names=["\udfff", {"\ud800": "ü"}], size=3)
     assert said.message == "it is ?"
     assert said.detail == {"names": ["?", {"?": "ü"}], "size": 3}
+    deep: object = "x"
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert orjson.dumps(sayable([deep])).endswith('"…"'.encode() + b"}" * 99 + b"]")
     data = b"\x80\x04\x8c\x02os\x8c\x03\xed\xa0\x80\x93."
     with pytest.raises(NotThat, match="Loading this file would call"):
         judged(io.BytesIO(data), len(data), "x.ckpt", pickle=True)
@@ -94,6 +107,12 @@ def test_settings_in_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "comfyvn.toml")
     with pytest.raises(Invalid, match="no plain file"):
         Settings.load(data=tmp_path)
+
+
+def test_an_export_whose_findings_are_none(tmp_path: Path) -> None:
+    (tmp_path / PROVENANCE).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / PROVENANCE).write_text(json.dumps({"schema": SCHEMA, "recipe": "x", "files": {}, "findings": 1.5}))
+    assert not standing(tmp_path).ours
 
 
 def test_golden_plays_in_what_is_no_file(tmp_path: Path) -> None:
@@ -202,6 +221,15 @@ def test_a_folder_with_pipes_in_it_is_imported_without_them(tmp_path: Path) -> N
         assert (told.total, told.skipped, told.failed) == (1, 1, [])
 
     asyncio.run(scenario())
+
+
+def test_a_workflow_that_is_nested_without_end() -> None:
+    deep: object = 1
+    for _ in range(600):
+        deep = [deep]
+    graph = {**plain(), "2": node("ImageInvert", image=["1", 0], odd=deep)}
+    with pytest.raises(NotAWorkflow, match="nested too deeply"):
+        imported(plain_graph(document_of(json.dumps(graph).encode())), Taking("mine", "Mine"), {})
 
 
 def test_a_workflow_in_a_device_is_not_read_to_its_end() -> None:

@@ -132,7 +132,11 @@ def imported(graph: Graph, taking: Taking, known: Known) -> Imported:
         "main": next((name for name, several in settings.items() if several[0].folder in MAIN), None),
         "parameters": parameters, "inputs": inputs, "outputs": outputs, "graph": _emptied(graph, settings),
     }
-    workflow = read_workflow(orjson.dumps(document))
+    try:
+        content = orjson.dumps(document)
+    except TypeError:  # it is written less deep than it is read
+        raise NotAWorkflow("An input of a node is nested too deeply.") from None
+    workflow = read_workflow(content)
     likeness = bool(inputs) and any(_LIKENESS.search(node["class_type"]) for node in graph.values())
     return Imported(workflow, makes, likeness, notes)
 
