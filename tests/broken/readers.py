@@ -52,6 +52,7 @@ from domain.story.play import story
 from domain.story.playtest import golden
 from gateways.http import uploads
 from gateways.http.multipart import read_form
+from gateways.http.problems import encode
 from projections.studio.provenance import ASSET_MANIFEST, PROJECT_MANIFEST
 from services import importing_assets, signing
 from services.access import TokenBook
@@ -283,7 +284,7 @@ def _sidecar(data: bytes, folder: Path) -> None:
     (folder / "song.ogg").write_bytes(b"OggS" + b"\0" * 60)
     (folder / "beside.json").write_bytes(data)
     found = _credentials(folder).read(str(folder / "song.ogg"), "audio/ogg", str(folder / "beside.json"))
-    orjson.dumps(signing.shown(found))
+    encode(signing.shown(found)).decode()
 
 
 def _store(data: bytes, folder: Path) -> None:

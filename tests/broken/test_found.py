@@ -22,6 +22,7 @@ from studios import studio_on
 from adapters.c2pa.credentials import OwnCredentials
 from adapters.c2pa.keys import KeyFolder
 from adapters.c2pa.reading import read_store
+from adapters.engines.local_comfy.editor import graph_of
 from adapters.engines.local_comfy.importing import document_of, imported, plain_graph
 from adapters.engines.local_comfy.workflows import NotAWorkflow
 from adapters.files.folder import read_json
@@ -221,6 +222,16 @@ def test_a_folder_with_pipes_in_it_is_imported_without_them(tmp_path: Path) -> N
         assert (told.total, told.skipped, told.failed) == (1, 1, [])
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("change", [
+    {"links": 1.5}, {"links": [[1, 2, 0]], "nodes": [{"id": 1, "type": "A", "inputs": 7}]},
+    {"nodes": [{"id": 1, "type": "A", "inputs": [{"name": "x", "link": [1]}]}]},
+])
+def test_a_workflow_that_no_editor_saves(change: dict[str, object]) -> None:
+    document = {"nodes": [], "links": [], **change}
+    with pytest.raises(NotAWorkflow, match="not made as the editor saves"):
+        graph_of(document, {"A": {}})
 
 
 def test_a_workflow_that_is_nested_without_end() -> None:
