@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from math import isfinite
 from typing import Annotated, Any, Final
 
@@ -38,36 +39,69 @@ def same_json(one: Any, other: Any) -> bool:
 
 def check_json(value: Any, *, depth: int = JSON_DEPTH, size: int = JSON_BYTES) -> None:
     """Raises ``ValueError`` with the place inside the value, or does nothing when it is within bounds."""
-    pending: list[tuple[Any, str, int]] = [(value, "", 0)]
-    while pending:
-        one, place, level = pending.pop()
-        where = f" at {place}" if place else ""
-        if level > depth:
-            raise ValueError(f"is nested deeper than {depth} levels{where[:120]}")
-        match one:
-            case None | bool():
-                pass
-            case str():
-                if any("\ud800" <= letter <= "\udfff" for letter in one):
-                    raise ValueError(f"holds half of a surrogate pair{where}")
-            case int():
-                if not -_INT64 <= one < _INT64:
-                    raise ValueError(f"holds an integer that does not fit into 64 bits{where}")
-            case float():
-                if not isfinite(one):
-                    raise ValueError(f"holds a number that is not finite{where}")
-            case list():
-                pending += [(item, f"{place}[{index}]", level + 1) for index, item in enumerate(one)]
-            case dict():
-                for key, item in one.items():
-                    if len(key) > JSON_KEY_LIMIT:
-                        raise ValueError(f"has a key longer than {JSON_KEY_LIMIT} characters{where}")
-                    pending.append((key, f"a key of {place or 'it'}", level))
-                    pending.append((item, f"{place}.{key}" if place else key, level + 1))
-            case _:
-                raise ValueError(f"holds {type(one).__name__}, which JSON cannot say{where}")
+    # One way into the value is held at a time, and its place is put into words only for an error: with a place beside
+    # every item, a list below long keys would take a thousand times the memory of its text.
+    _check(value, (), depth)
+    ways: list[Iterator[tuple[str | int, Any]]] = [_inside(value)]
+    place: list[str | int] = []
+    while ways:
+        for key, item in ways[-1]:
+            at = (*place, key)
+            if isinstance(key, str):
+                _check_key(key, at)
+            _check(item, at, depth)
+            if item and isinstance(item, dict | list):
+                ways.append(_inside(item))
+                place.append(key)
+                break
+        else:
+            ways.pop()
+            if place:
+                place.pop()
     if json_size(value) > size:
         raise ValueError(f"is larger than {size} bytes")
+
+
+def _inside(value: Any) -> Iterator[tuple[str | int, Any]]:
+    return iter(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+
+
+def _check_key(key: str, at: tuple[str | int, ...]) -> None:
+    if len(key) > JSON_KEY_LIMIT:
+        raise ValueError(f"has a key longer than {JSON_KEY_LIMIT} characters{_where(at[:-1])}")
+    if _halved(key):
+        raise ValueError(f"holds half of a surrogate pair at a key of {_place(at[:-1]) or 'it'}")
+
+
+def _check(one: Any, at: tuple[str | int, ...], depth: int) -> None:
+    if len(at) > depth:
+        raise ValueError(f"is nested deeper than {depth} levels{_where(at)[:120]}")
+    match one:
+        case None | bool() | list() | dict():
+            pass
+        case str():
+            if _halved(one):
+                raise ValueError(f"holds half of a surrogate pair{_where(at)}")
+        case int():
+            if not -_INT64 <= one < _INT64:
+                raise ValueError(f"holds an integer that does not fit into 64 bits{_where(at)}")
+        case float():
+            if not isfinite(one):
+                raise ValueError(f"holds a number that is not finite{_where(at)}")
+        case _:
+            raise ValueError(f"holds {type(one).__name__}, which JSON cannot say{_where(at)}")
+
+
+def _halved(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _place(at: tuple[str | int, ...]) -> str:
+    return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in at).removeprefix(".")
+
+
+def _where(at: tuple[str | int, ...]) -> str:
+    return f" at {_place(at)}" if at else ""
 
 
 def _bounded(value: Any) -> Any:

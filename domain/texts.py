@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+DEPTH: Final = 100
+"""Deepest nesting of what is said; writers of JSON give up at about twice that."""
+
 
 def exact_line(text: str) -> str:
     """The text if it can be told from another at sight, else ``ValueError`` with the rule as its sentence."""
@@ -16,6 +21,22 @@ def tidy_line(text: str) -> str:
         raise ValueError("must not hold control characters")
     text.encode()
     return text.strip()
+
+
+def sayable(value: Any, depth: int = DEPTH) -> Any:
+    """A JSON value as every log and door can say it: halves of surrogate pairs become question marks, and an ellipsis
+    stands for what is nested deeper than any of them goes."""
+    match value:
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        case dict() | list() | tuple() if depth == 0:
+            return "…"
+        case dict():
+            return {sayable(key): sayable(one, depth - 1) for key, one in value.items()}
+        case list() | tuple():
+            return [sayable(one, depth - 1) for one in value]
+        case _:
+            return value
 
 
 def _holds_control(text: str) -> bool:

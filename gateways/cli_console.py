@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, Protocol
 
@@ -77,7 +79,9 @@ class _Console(Console):
 
 
 def out() -> Console:
-    """Standard output for people."""
+    """Standard output for people. What it cannot write, such as the name of a file that is not UTF-8, is replaced."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     return _Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
@@ -88,8 +92,16 @@ def err() -> Console:
 
 def emit(told: Any) -> None:
     """One JSON document on one line of standard output."""
-    sys.stdout.write(orjson.dumps(told, default=str).decode() + "\n")
+    sys.stdout.write(_json(told) + "\n")
     sys.stdout.flush()
+
+
+def _json(told: Any) -> str:
+    """JSON in one line. Names of files that are not UTF-8, which orjson refuses, are escaped as the system does."""
+    try:
+        return orjson.dumps(told, default=str).decode()
+    except TypeError:
+        return json.dumps(told, separators=(",", ":"), default=str)
 
 
 def settings_of(data: Path | None, **given: Any) -> Settings:
@@ -175,7 +187,7 @@ def complain(error: ComfyVNError, *, as_json: bool = False) -> None:
     if as_json:
         remedies = [{"text": remedy.text, "action": remedy.action} for remedy in error.remediation]
         told = {"error": error.code, "message": error.message, "remediation": remedies, "detail": error.detail}
-        sys.stderr.write(orjson.dumps(SECRETS.redact(told), default=str).decode() + "\n")
+        sys.stderr.write(_json(SECRETS.redact(told)) + "\n")
         return
     console = err()
     console.print(f"[bold red]{escape(SECRETS.text(error.message))}[/]")

@@ -267,8 +267,8 @@ def _token(told: dict[str, Any]) -> Token:
     texts = (found.name, found.digest, found.created, found.expires, found.revoked, *found.scopes, *found.projects)
     if not all(isinstance(one, str) for one in texts) or isinstance(found.scopes, str) or not found.digest.isascii():
         raise TypeError("a token has texts alone")
-    if found.expires:
-        _instant(found.expires)
+    if found.expires and _instant(found.expires).tzinfo is None:
+        raise ValueError("a time without its zone")
     return found._replace(scopes=tuple(found.scopes), projects=tuple(found.projects))
 
 

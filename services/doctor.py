@@ -18,6 +18,7 @@ from domain.errors import ComfyVNError
 from domain.ports import Blobs, ReadModels
 from services import bootstrap
 from services.registry import REGISTRY
+from services.sealing import is_signing_key
 from services.settings import Settings, shown, stray_variables
 from services.setup import as_bundle, healthcheck, versions
 
@@ -317,8 +318,15 @@ async def _processes(reached: bootstrap.Reached, settings: Settings, findings: l
 
 
 async def _audit(settings: Settings, head: int, findings: list[Finding]) -> None:
-    length = await asyncio.to_thread(bootstrap.reach_chain(settings).length)
-    if length > head:
+    chain = bootstrap.reach_chain(settings)
+    length, key = await asyncio.to_thread(lambda: (chain.length(), chain.key()))
+    if key is not None and not is_signing_key(key):
+        findings.append(Finding(
+            "audit", "broken", "Its private key is none: nothing more is hashed and signed.",
+            "Put audit/key.pem back from a backup. Without one, move the audit folder away: a new chain begins, and "
+            "what the old one says can still be verified with its public key.",
+        ))
+    elif length > head:
         findings.append(Finding(
             "audit", "broken", f"The chain of hashes goes to position {length:,}, the log to {head:,}.",
             "`comfyvn log verify` says what is missing. After restoring a backup restore its audit folder too.",

@@ -49,7 +49,7 @@ class ImportProgress(NamedTuple):
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of a folder. ``skipped`` are hidden files and sidecars."""
+    """What became of a folder. ``skipped`` are hidden files, sidecars, and what is no plain file."""
 
     folder: str
     total: int = 0
@@ -226,6 +226,8 @@ def _walked(folder: Path) -> tuple[list[Path], int]:
             sidecar = name.endswith(SIDECAR) and name.removesuffix(SIDECAR) in names
             if name.startswith(".") or sidecar or path.is_symlink():
                 skipped += 1
+            elif path.exists() and not path.is_file():
+                skipped += 1  # a pipe or a device: reading one may never end
             else:
                 found.append(path)
     return found, skipped

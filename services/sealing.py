@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 import orjson
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -90,7 +90,7 @@ class Signer:
     def __init__(self, private: bytes) -> None:
         try:
             key = serialization.load_pem_private_key(private, None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise _unusable("private") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise _unusable("private")
@@ -108,6 +108,15 @@ class Signer:
         return _public_pem(self._key.public_key())
 
 
+def is_signing_key(private: bytes) -> bool:
+    """Whether checkpoints can be signed with a private key in PEM."""
+    try:
+        Signer(private)
+    except Invalid:
+        return False
+    return True
+
+
 def new_pair() -> tuple[bytes, bytes]:
     """A new private key and its public one, in PEM."""
     key = Ed25519PrivateKey.generate()
@@ -121,7 +130,7 @@ def public_key(pem: bytes) -> Ed25519PublicKey:
     """The public key in a PEM text; raises ``Invalid``."""
     try:
         key = serialization.load_pem_public_key(pem)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _unusable("public") from error
     if not isinstance(key, Ed25519PublicKey):
         raise _unusable("public")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ Origin = Literal["option", "environment", "comfyvn.toml", "default"]
 
 PREFIX: Final = "COMFYVN_"
 TOML: Final = "comfyvn.toml"
+TOML_BYTES: Final = 2**20
+"""Largest file of settings."""
 
 SLOTS_LIMIT: Final = 100
 """Most slots of one engine."""
@@ -296,19 +299,20 @@ def _scheme(url: str, allowed: tuple[str, ...], *, needs_host: bool) -> None:
 
 def _written(place: Path, cls: type[Settings]) -> dict[str, Any]:
     try:
-        text = place.read_text(encoding="utf-8")
+        text = _text(place)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise Invalid(
-            f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
+            f"{place} cannot be read: {getattr(error, 'strerror', None) or why}.",
             error="unreadable_settings", remediation=[Remedy("Mend the file or take it away.", "mend_settings")],
         ) from error
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # besides its own errors: a number of thousands of digits, lists
         raise Invalid(
-            f"{place} is not valid TOML: {error}.",
+            f"{place} is not valid TOML: {str(error)[:300]}.",
             error="unreadable_settings", remediation=[Remedy("Mend that line of the file.", "mend_settings")],
         ) from error
     for name in found:
@@ -326,6 +330,20 @@ def _written(place: Path, cls: type[Settings]) -> dict[str, Any]:
         if name not in cls.model_fields:
             raise _unknown(name, str(place), cls)
     return found
+
+
+def _text(place: Path) -> str:
+    with open(place, "rb", opener=_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no plain file")
+        raw = file.read(TOML_BYTES + 1)
+    if len(raw) > TOML_BYTES:
+        raise ValueError(f"it is larger than {TOML_BYTES} bytes")
+    return raw.decode().replace("\r\n", "\n")
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that nobody writes to would hold us for ever
 
 
 def _unknown(name: str, place: str, cls: type[Settings]) -> Invalid:

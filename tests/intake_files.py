@@ -8,7 +8,7 @@ import zlib
 from base64 import b64encode
 from typing import Any
 
-from services.intake import png_text
+from domain.exchange import png_text
 
 V1: dict[str, Any] = {
     "name": "Mira", "description": "A guard.", "personality": "stern", "scenario": "", "first_mes": "Halt!",

@@ -7,13 +7,14 @@ what was signed is read back before it counts as signed.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from adapters.c2pa import reading, sidecar
+from adapters.c2pa.child import SETTINGS
+from adapters.c2pa.guarded import GUARDED, Guarded
 from adapters.c2pa.keys import Chain, KeyFolder, utc
 from domain.ports.credentials import Claim, Finding, Reading, ReadIngredient, Signed, Unsignable
 
@@ -30,11 +31,6 @@ READ: Final[Mapping[str, str]] = {
 }
 """Media types in which somebody else's manifest is looked for."""
 
-_SETTINGS: Final[Mapping[str, Any]] = {
-    "builder": {"thumbnail": {"enabled": False}},
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": False},
-}
-
 
 class OwnCredentials:
     """``domain.ports.credentials.Credentials`` with keys of our own. ``embedding`` of ``None``: where c2pa-python is
@@ -42,12 +38,13 @@ class OwnCredentials:
 
     def __init__(
         self, keys: KeyFolder, *, version: str = "", embedding: bool | None = None,
-        clock: Callable[[], datetime] = utc,
+        clock: Callable[[], datetime] = utc, reader: Guarded = GUARDED,
     ) -> None:
         self._keys = keys
         self._version = version
         self._embedding = embedding
         self._clock = clock
+        self._reader = reader
 
     @property
     def embeds(self) -> bool:
@@ -105,19 +102,12 @@ class OwnCredentials:
     # --- embedded -------------------------------------------------------------------------------------------------
 
     def _embedded(self, path: str, kind: str) -> Reading:
-        import c2pa
-
-        roots = self._keys.roots_pem()
-        settings = {**_SETTINGS, **({"trust": {"user_anchors": roots}} if roots else {})}
-        try:
-            with c2pa.Context.from_dict(settings) as context, open(path, "rb") as file:
-                reader = c2pa.Reader.try_create(kind, file, context=context)
-                if reader is None:
-                    return Reading("none")
-                with reader:
-                    store = json.loads(reader.json())
-        except (c2pa.C2paError, ValueError) as error:
-            return _unreadable(error)
+        told = self._reader.read(path, kind, self._keys.roots_pem())
+        if "unreadable" in told:
+            return _unreadable(told["unreadable"])
+        store = told.get("store")
+        if store is None:
+            return Reading("none")
         return reading.read_store(store)
 
     def _embed(self, source: str, destination: str, claim: Claim, chain: Chain) -> None:
@@ -144,7 +134,7 @@ class OwnCredentials:
         info = c2pa.C2paSignerInfo(b"es256", chain.pem, chain.private_pem, None)
         try:
             with contextlib.ExitStack() as stack:
-                context = stack.enter_context(c2pa.Context.from_dict(dict(_SETTINGS)))
+                context = stack.enter_context(c2pa.Context.from_dict(dict(SETTINGS)))
                 builder = stack.enter_context(c2pa.Builder(manifest, context))
                 for number in sorted(whole):
                     one = claim.ingredients[number]
@@ -179,8 +169,8 @@ def _installed() -> bool:
     return True
 
 
-def _unreadable(error: Exception) -> Reading:
-    return Reading("unreadable", "embedded", findings=(Finding("unreadable_file", _words(error)),))
+def _unreadable(why: str) -> Reading:
+    return Reading("unreadable", "embedded", findings=(Finding("unreadable_file", why),))
 
 
 def _words(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -96,6 +96,7 @@ class KeyFolder:
         try:
             for name in ("root.pem", "leaf.pem"):
                 self._read(self.folder / name)
+            self.roots()
         except Unavailable as error:
             return error.message
         except OSError as error:
@@ -103,9 +104,8 @@ class KeyFolder:
         return ""
 
     def roots(self) -> list[x509.Certificate]:
-        """Every root of ours, none where nothing has been signed yet."""
-        places = sorted((self.folder / "roots").glob("*.pem"))
-        return [x509.load_pem_x509_certificate(place.read_bytes()) for place in places]
+        """Every root of ours, none where nothing has been signed yet; raises ``Unavailable`` for one that is none."""
+        return [_certificate(place) for place in sorted((self.folder / "roots").glob("*.pem"))]
 
     def roots_pem(self) -> str:
         """Every root of ours in PEM."""
@@ -151,9 +151,10 @@ class KeyFolder:
         try:
             key = serialization.load_pem_private_key(data, None)
             certificates = x509.load_pem_x509_certificates(data)
-        except (ValueError, TypeError) as error:
+            own = certificates[0].public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise _damaged(place) from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificates[0].public_key():
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != own:
             raise _damaged(place)
         return key, certificates
 
@@ -210,6 +211,25 @@ def issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
+
+
+def _certificate(place: Path) -> x509.Certificate:
+    try:
+        certificate = x509.load_pem_x509_certificate(place.read_bytes())
+        certificate.public_key()
+    except OSError as error:
+        raise Unavailable(
+            f"The root {place} cannot be read: {error.strerror or error}.", error="signing_keys",
+            remediation=[Remedy("Correct its owner or mode.", "fix_permissions")], detail={"file": str(place)},
+        ) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise Unavailable(
+            f"{place} is no certificate.", error="signing_keys",
+            remediation=[Remedy("Put the file back from a backup, or take it away: what was signed under it is then "
+                                "no longer trusted here.", "restore_key")],
+            detail={"file": str(place)},
+        ) from error
+    return certificate
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from domain.ports.credentials import Finding, Reading, ReadIngredient, State
+from domain.texts import sayable
 
 UNTRUSTED: Final = frozenset({"signingCredential.untrusted"})
 """Failures that say no more than that a certificate is on no list: ours is self-made."""
@@ -23,10 +24,18 @@ _FINDINGS: Final = 40
 
 
 def read_store(store: Mapping[str, Any]) -> Reading:
-    """The reading of a manifest store as c2pa-rs gives it out as JSON."""
+    """The reading of a manifest store as c2pa-rs gives it out as JSON; one that is made otherwise is unreadable."""
+    try:
+        return _read(sayable(store))
+    except (AttributeError, TypeError, LookupError, ValueError) as error:
+        why = f"What it says of itself is not made as manifests are ({type(error).__name__})."
+        return Reading("unreadable", "embedded", findings=(Finding("unreadable_manifest", why),))
+
+
+def _read(store: Mapping[str, Any]) -> Reading:
     manifests = store.get("manifests") or {}
     label = str(store.get("active_manifest") or "")
-    manifest = manifests.get(label) or {}
+    manifest = manifests[label]
     results = store.get("validation_results") or {}
     active = results.get("activeManifest") or {}
     findings = tuple(_failures(active))

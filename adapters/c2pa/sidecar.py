@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -25,6 +25,7 @@ from adapters.c2pa.keys import Chain, issued
 from domain.canonical import canonical
 from domain.errors import ComfyVNError
 from domain.ports.credentials import Claim, Finding, Reading, ReadIngredient, State
+from domain.texts import sayable
 
 FORM: Final = "comfyvn.credentials@1"
 SIZE_LIMIT: Final = 2**20
@@ -71,10 +72,12 @@ def read(path: str, sidecar: str, roots: Sequence[x509.Certificate], now: dateti
         certificates = [x509.load_pem_x509_certificate(one.encode()) for one in signature["certificates"][:8]]
         raw = b64decode(signature["value"], validate=True)
         leaf, signed = certificates[0], canonical(claim)
-        reading = _said(claim, leaf)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ComfyVNError) as error:
+        reading, key = _said(claim, leaf), leaf.public_key()
+        content = _content(path, claim)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, UnsupportedAlgorithm,
+            ComfyVNError) as error:
         return _unreadable(f"{type(error).__name__}: {error}"[:200])
-    findings = [*_signature(leaf, raw, signed), *_content(path, claim), *_validity(leaf, now)]
+    findings = [*_signature(key, raw, signed), *content, *_validity(leaf, now)]
     trusted = any(issued(leaf, root) for root in roots)
     if not trusted:
         findings.append(Finding("signingCredential.untrusted", "The certificate leads to no root that is known here."))
@@ -88,7 +91,7 @@ def read(path: str, sidecar: str, roots: Sequence[x509.Certificate], now: dateti
         state = "marked"
     return Reading(**{
         **{name: getattr(reading, name) for name in Reading.__dataclass_fields__}, "state": state, "trusted": trusted,
-        "findings": tuple(findings), "manifest": told,
+        "findings": tuple(findings), "manifest": sayable(told),
     })
 
 
@@ -110,8 +113,7 @@ def _said(claim: dict[str, Any], leaf: x509.Certificate) -> Reading:
     )
 
 
-def _signature(leaf: x509.Certificate, raw: bytes, signed: bytes) -> list[Finding]:
-    key = leaf.public_key()
+def _signature(key: object, raw: bytes, signed: bytes) -> list[Finding]:
     try:
         if not isinstance(key, ec.EllipticCurvePublicKey) or len(raw) != 64:
             raise InvalidSignature

@@ -92,6 +92,6 @@ def read_json(place: Path) -> dict[str, Any] | None:
     """A small JSON object, or nothing when the file is missing or is none."""
     try:
         told = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None

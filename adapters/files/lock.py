@@ -14,12 +14,14 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from domain.errors import Refused, Remedy, Unavailable
 
 Role = Literal["server", "worker", "console"]
 """What the holder does: serve, work without a door, or one console command."""
+
+ROLES: Final = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,14 @@ def _noted(handle: int) -> Holder:
     # The note is written an instant after the lock is taken.
     for _ in range(20):
         try:
-            return Holder(**json.loads(os.pread(handle, 4096, 0)))
-        except (OSError, ValueError, TypeError):
+            holder = Holder(**json.loads(os.pread(handle, 4096, 0)))
+        except (OSError, ValueError, TypeError, RecursionError):
             time.sleep(0.01)
+            continue
+        texts = (holder.host, holder.since, holder.address)
+        if type(holder.pid) is int and holder.role in ROLES and all(isinstance(one, str) for one in texts):
+            return holder
+        break
     return Holder(0, "an unknown machine", "console", _now())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adapters.files.vault_sealing import KEY_BYTES, Master, coded, decoded_key, key_id, locked
-from adapters.files.vault_writing import alone, write
+from adapters.files.vault_writing import alone, unusable, write
 
 READ_LIMIT = 2**20
 """Bytes of the file that are read. A line has about a hundred."""
@@ -86,13 +86,16 @@ class KeyFile:
         with alone(self.place):
             self.all()  # a file that cannot be understood is not written over
             try:
-                before = self.place.read_text(encoding="utf-8").splitlines()
+                # A remark may be in any encoding: what is not UTF-8 comes out again as it went in.
+                before = self.place.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
             except FileNotFoundError:
                 before = []
+            except OSError as error:
+                raise unusable(self.place, error) from error
             lines = [line for line in before if line.strip()]
             yield lines
             if lines != before:
-                write(self.place, "".join(f"{line}\n" for line in lines).encode())
+                write(self.place, "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
 
     def _outside(self) -> None:
         if self.place.resolve().is_relative_to(self._folder.resolve()):

@@ -54,12 +54,14 @@ def parts_of(place: Path, raw: bytes) -> Parts:
         told = orjson.loads(raw)
         nonce, sealed = _decoded(told.pop("nonce")), _decoded(told.pop("sealed"))
         texts = [told[name] for name in ("format", "vault", "lock", "key")]
-        if told["format"] != FORMAT or len(nonce) != 12 or not all(isinstance(one, str) for one in texts):
+        fits = all(isinstance(one, str) and one.isascii() for one in texts)
+        if told["format"] != FORMAT or len(nonce) != 12 or not fits:
             raise ValueError(told["format"])
         if told["lock"] == "passphrase":
             n, r, p = (told[name] for name in ("n", "r", "p"))
             # Bounded: a file that was tampered with must not make this process take all memory.
-            if not (n in (2**15, 2**16, 2**17, 2**18) and r == 8 and p == 1 and len(_decoded(told["salt"])) == 16):
+            whole = all(type(one) is int for one in (n, r, p)) and len(_decoded(told["salt"])) == 16
+            if not (whole and n in (2**15, 2**16, 2**17, 2**18) and r == 8 and p == 1):
                 raise ValueError("cost")
         elif told["lock"] != "key_file":
             raise ValueError("lock")

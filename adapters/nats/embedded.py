@@ -272,7 +272,7 @@ def _write_private(place: Path, text: str) -> None:
 
 
 def _kept_token(place: Path) -> str:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
         token = place.read_text("ascii").strip()
         if len(token) >= 32 and token.replace("-", "").replace("_", "").isalnum():
             place.chmod(0o600)

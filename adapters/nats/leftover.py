@@ -105,6 +105,6 @@ def read_details(folder: Path) -> dict[str, Any]:
     """What the newest server of a folder wrote for those who attach (``url``, ``port``, ``pid``, ``owner``), if any."""
     try:
         told = json.loads((folder / "server.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

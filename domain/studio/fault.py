@@ -11,6 +11,7 @@ from typing import Annotated, Final, NamedTuple
 from pydantic import Field
 
 from domain.bounded_json import BoundedObject
+from domain.texts import sayable
 from domain.values import Value
 
 
@@ -96,6 +97,6 @@ class Fault(Value):
 
 
 def fault(code: str, message: str, **detail: object) -> Fault:
-    """A fault of a known code."""
+    """A fault of a known code. What engines and files say is quoted in it, so it is made sayable first."""
     assert code in CODES, f"{code} is not a fault code"
-    return Fault(code=code, message=message[:2000], detail=detail)
+    return Fault(code=code, message=sayable(message[:2000]), detail=sayable(detail))

@@ -71,10 +71,19 @@ class Opened:
             await asyncio.sleep(0.1)
 
     async def audited_everything(self) -> None:
-        """Brings the chain of hashes to the log's end when this process is the only one here: nobody else would."""
+        """Brings the chain of hashes to the log's end when this process is the only one here: nobody else would.
+
+        Raises what stands in its way, and says that what was asked is recorded all the same.
+        """
         if self.reached.attached_to is None:
-            async with self._auditing():
-                await Auditor(self.studio.log, self.chain).catch_up()
+            try:
+                async with self._auditing():
+                    await Auditor(self.studio.log, self.chain).catch_up()
+            except ComfyVNError as error:
+                raise type(error)(
+                    f"What was asked is recorded; the audit cannot follow: {error.message}", error=error.code,
+                    remediation=error.remediation, detail=error.detail,
+                ) from error
 
     @asynccontextmanager
     async def _auditing(self) -> AsyncIterator[None]:

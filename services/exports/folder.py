@@ -115,7 +115,8 @@ def _provenance(folder: Path) -> dict[str, Any]:
         told = json.loads((folder / PROVENANCE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    fits = isinstance(told, dict) and told.get("schema") == SCHEMA and isinstance(told.get("files"), dict)
+    fits = (isinstance(told, dict) and told.get("schema") == SCHEMA and isinstance(told.get("files"), dict)
+            and isinstance(told.get("findings", []), list))
     files = told.get("files", {}).values() if fits else ()
     return told if fits and all(isinstance(one, dict) and isinstance(one.get("sha256"), str) for one in files) else {}
 

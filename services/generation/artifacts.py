@@ -44,6 +44,9 @@ DAMAGED: Final = frozenset({"truncated", "damaged", "too_many_pixels", "too_larg
 READABLE: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"})
 """Pictures that are always decoded: one of these that no decoder reads is broken."""
 
+BOXES: Final = 200_000
+"""Most boxes of a film: one that comes in fragments has two for each second or so."""
+
 PROMPTS: Final = ("prompt", "positive_prompt", "text_prompt", "text")
 """Parameters whose text is what the maker had in mind; the first that is there."""
 
@@ -132,9 +135,11 @@ async def _seen(path: Path, media_type: str, renderer: Renderer) -> dict[str, An
 
 def _whole_boxes(path: Path, size: int) -> None:
     """Raises for an MP4 whose boxes do not end with the file: it is cut off."""
-    place, kinds = 0, set()
+    place, count, kinds = 0, 0, set()
     with path.open("rb") as file:
         while place < size:
+            if (count := count + 1) > BOXES:
+                raise _refused("The file is made of more boxes than any film.", reason="damaged")
             file.seek(place)
             head = file.read(16)
             length = int.from_bytes(head[:4], "big")

@@ -52,13 +52,15 @@ async def take_workflow_file(studio: Studio, path: Path, asker: Asker, **given: 
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > FILE_BYTES:
-            raise Invalid(f"{path.name} is larger than {FILE_BYTES} bytes.", error="too_large",
-                          remediation=[Remedy("Choose a smaller file.", "choose_file")])
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)  # what a device says of its size is nothing
     except OSError as error:
         raise NotFound(f"{path} cannot be read: {error.strerror}.", error="no_such_file",
                        remediation=[Remedy("Name a file that is there.", "choose_file")]) from None
+    if len(content) > FILE_BYTES:
+        raise Invalid(f"{path.name} is larger than {FILE_BYTES} bytes.", error="too_large",
+                      remediation=[Remedy("Choose a smaller file.", "choose_file")])
+    return content
 
 
 async def take_workflow(

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from domain.bounded_json import check_json
 from domain.errors import ComfyVNError, Invalid
+from domain.exchange.png_text import SIGNATURE, TEXT_BYTES, PngText, png_texts
 from domain.story.character_model import CARD_BYTES, DESCRIPTION_LIMIT, NAME_LIMIT, Spec
 from services.intake.json_reading import read_json, refused
-from services.intake.png_text import SIGNATURE, TEXT_BYTES, PngText, png_texts
 
 FILE_LIMIT: Final = 64 * 2**20
 """Largest card file in bytes."""

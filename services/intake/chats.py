@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 from typing import Any, Final
 
@@ -29,6 +30,12 @@ KEPT: Final = 64 * 1024
 
 TAKES: Final = 96 * 1024
 """Bytes of the other takes of one message."""
+
+NAMED: Final = 20
+"""Most fields of one line that are named because they are left out."""
+
+WARNINGS: Final = 1000
+"""Most warnings of one file."""
 
 _BREAK: Final = re.compile(r"\s*(?:-{3,}|\*{3,})\s*\Z")
 _CHOICE: Final = re.compile(r"\s*(?:>|choice:)\s*(.*)\Z", re.IGNORECASE)
@@ -67,14 +74,22 @@ def read_chat(data: bytes, *, scene_id: str, title: str) -> Chat:
     }
     _must_be_a_scene(document)
     speakers = dict.fromkeys(node["speaker"] for node in nodes if node.get("speaker"))
+    if len(warnings) > WARNINGS:
+        warnings[WARNINGS:] = [f"and {len(warnings) - WARNINGS} more"]
     return Chat(document, tuple(speakers), len(messages), tuple(warnings))
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     # Only the line feed ends a line: texts may hold U+2028 and its like, which splitlines would cut at.
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    count = 0
+    for number, line in enumerate(BytesIO(data.removeprefix(b"\xef\xbb\xbf")), start=1):
         if not line.strip():
             continue
+        if (count := count + 1) > NODES_LIMIT:  # told before millions of lines are held
+            raise refused(
+                f"A scene has at most {NODES_LIMIT} nodes, and this chat more messages", "too_large",
+                "Split the file and import its parts.", line=number,
+            )
         found = read_json(line.strip(), "The line", limit=LINE_LIMIT, line=number)
         if not isinstance(found, dict):
             raise refused("A line of a chat is a JSON object", "not_a_chat", "Choose a chat file.", line=number)
@@ -197,16 +212,19 @@ def _takes(message: dict[str, Any], number: int, warnings: list[str]) -> dict[st
 def _kept(found: dict[str, Any], number: int, warnings: list[str]) -> dict[str, Any]:
     """The fields that fit into a document; what does not is left aside and named."""
     kept: dict[str, Any] = {}
-    size = 0
+    size = left_out = 0
     for key, value in found.items():
         try:
             check_json({key: value}, depth=24, size=KEPT)
             if (size := size + json_size({key: value})) > KEPT:
                 raise ValueError(f"would make more than {KEPT} bytes with the rest")
         except ValueError as error:
-            warnings.append(f"line {number}: {whole(key)[:80]} is left out, it {error}")
+            if (left_out := left_out + 1) <= NAMED:
+                warnings.append(f"line {number}: {whole(key)[:80]} is left out, it {whole(str(error))}")
         else:
             kept[key] = value
+    if left_out > NAMED:
+        warnings.append(f"line {number}: {left_out - NAMED} more fields are left out")
     return kept
 
 

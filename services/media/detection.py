@@ -45,13 +45,14 @@ _ARCHIVES: Final = frozenset({
 _OTHER: Final = Detected("application/octet-stream", "other", "bin")
 _TEXT_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _NAME = re.compile(r"<([A-Za-z_][\w:.-]*)")
+# Possessive, so that a long run of blanks is walked once: a file of nothing else must not hold everybody up.
 _ACTIVE = re.compile(
-    rb"<\s*(?:[\w-]+:)?(?:script|foreignObject|iframe|embed|object|handler|set|animate\w*)\b|\son[a-z]+\s*=|javascript:",
+    rb"<\s*+(?:[\w-]+:)?(?:script|foreignObject|iframe|embed|object|handler|set|animate\w*)\b|\son[a-z]++\s*+=|javascript:",
     re.IGNORECASE,
 )
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _OUTSIDE = re.compile(
-    rb"""(?:href|src)\s*=\s*["']?\s*(?:https?:|ftp:|file:|//)|url\(\s*["']?\s*(?:https?:|//)|@import""",
+    rb"""(?:href|src)\s*+=\s*+(?:["']\s*+)?(?:https?:|ftp:|file:|//)|url\(\s*+(?:["']\s*+)?(?:https?:|//)|@import""",
     re.IGNORECASE,
 )
 

@@ -12,6 +12,9 @@ from domain.studio.grey_values import eight_bits
 from services.media.rendering import RECIPES, Made, Piece, Unrenderable
 
 SIZES: Final = (512, 256)
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "ICO", "PSD")
+"""Pillow's names of the formats that are opened: no other decoder is ever tried, and none that starts a program."""
+
 PIXEL_LIMIT: Final = 100_000_000
 """Most pixels of a picture that is decoded; beyond that a small file can unpack to gigabytes."""
 
@@ -37,7 +40,7 @@ def render(path: str) -> Made:
 
 
 def _render(path: str) -> Made:
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         if width * height > PIXEL_LIMIT:
             raise Unrenderable("too_many_pixels", f"{width} × {height} pixels are more than {PIXEL_LIMIT:,}.")

@@ -8,13 +8,16 @@ the zip archive that torch writes.
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from domain.studio.fault import Fault, fault
 from domain.studio.model_values import PICKLE_FORMATS, extension
+from domain.texts import sayable
 from services.models.pickles import dangers
 
 HEAD_BYTES: Final = 512
@@ -25,6 +28,9 @@ HEADER_LIMIT: Final = 32 * 2**20
 
 PICKLE_BYTES: Final = 256 * 2**20
 """Largest pickle inside an archive; the numbers lie beside it."""
+
+LIST_BYTES: Final = 64 * 2**20
+"""Largest list of what an archive holds; some thousand files take some hundred thousand bytes."""
 
 TENSORS_LIMIT: Final = 500_000
 
@@ -98,6 +104,8 @@ def _safetensors(file: BinaryIO, size: int) -> Judged:
     if length < 2 or length > HEADER_LIMIT or 8 + length > size:
         raise _not("That is no safetensors file: its header has an impossible length.")
     text = file.read(length)
+    if text.count(b"{") + text.count(b"[") > 4 * TENSORS_LIMIT:  # each takes more memory than it takes bytes
+        raise _not("The header of the safetensors file names more tensors than any model has.")
     try:
         header = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -111,7 +119,7 @@ def _safetensors(file: BinaryIO, size: int) -> Judged:
         raise _not("The header of the safetensors file names more tensors than any model has.")
     _tensors(header, size - 8 - length)
     kinds = sorted({one["dtype"] for one in header.values()})
-    told = {name[:60]: about[name][:200] for name in ("modelspec.architecture", "modelspec.title", "format")
+    told = {name[:60]: sayable(about[name][:200]) for name in ("modelspec.architecture", "modelspec.title", "format")
             if name in about}
     return Judged("safetensors", {"tensors": len(header), "dtypes": kinds[:20], **({"metadata": told} if told else {})})
 
@@ -205,7 +213,7 @@ def _pickle(file: BinaryIO, head: bytes) -> Judged:
     names: set[str] = set()
     if head.startswith(_ZIP):
         try:
-            with zipfile.ZipFile(file) as archive:
+            with zipfile.ZipFile(_Pieces(file)) as archive:  # type: ignore[arg-type] - what it reads by
                 pickles = [one for one in archive.infolist() if one.filename.endswith(".pkl")]
                 if not pickles:
                     raise _not("That archive holds no model.")
@@ -214,7 +222,8 @@ def _pickle(file: BinaryIO, head: bytes) -> Judged:
                 for one in pickles:
                     with archive.open(one) as inside:
                         names |= _dangers(inside)  # type: ignore[arg-type]
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError):
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError,
+                ValueError, struct.error, LookupError):
             raise _not("The archive of the model is damaged.") from None
     elif _is_pickle(head):
         file.seek(0)
@@ -227,6 +236,19 @@ def _pickle(file: BinaryIO, head: bytes) -> Judged:
             calls=sorted(names)[:20],
         ))
     return Judged("pickle", {})
+
+
+class _Pieces:
+    """A file that is read in pieces: an archive says itself how long its list is, and that is anybody's word."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if size > LIST_BYTES:
+            raise zipfile.BadZipFile("its list is longer than any model's")
+        return self._file.read(LIST_BYTES if size < 0 else size)
 
 
 def _dangers(file: BinaryIO) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from domain.errors import Invalid, Remedy
 from domain.story.playtest.golden import file_name
+from domain.texts import sayable
 
 FILE_LIMIT: Final = 64 * 2**20
 """Largest file that is read, in bytes."""
@@ -25,10 +26,14 @@ def read(folder: Path) -> dict[str, Any]:
         raise _unreadable(folder, f"it holds more than {FILES_LIMIT} files")
     found = {}
     for path in paths:
-        if path.stat().st_size > FILE_LIMIT:
-            raise _unreadable(path, "it is too large")
         try:
-            found[path.name] = json.loads(path.read_bytes())
+            if not path.is_file():
+                raise _unreadable(path, "it is no plain file")
+            if path.stat().st_size > FILE_LIMIT:
+                raise _unreadable(path, "it is too large")
+            found[path.name] = sayable(json.loads(path.read_bytes()))
+        except OSError as error:
+            raise _unreadable(path, error.strerror or "the disk does not give it") from error
         except (ValueError, RecursionError) as error:
             raise _unreadable(path, str(error)[:200]) from error
     return found

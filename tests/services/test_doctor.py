@@ -12,6 +12,7 @@ from fixtures_studio import StudioFactory
 
 from adapters.c2pa.keys import KeyFolder
 from commands.story.worldline import ForkWorldline
+from domain.errors import Invalid
 from domain.ports import Commit, Proposed, Stream
 from services import doctor
 from services.doctor import Finding, examine, in_force, worst
@@ -127,6 +128,26 @@ def test_a_log_shorter_than_its_audit_is_noticed(studio_factory: StudioFactory, 
 
     asyncio.run(story())
     assert looked_at(tmp_path / "emptied")["audit"].verdict == "broken"
+
+
+def test_a_damaged_key_of_the_audit_is_noticed_and_does_not_undo_what_is_recorded(
+    studio_factory: StudioFactory, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with studio_factory() as opened:
+            await fork(opened)
+            await opened.audited_everything()
+        (tmp_path / "studio" / "audit" / "key.pem").write_bytes(b"\xff" * 300)
+        async with studio_factory() as opened:
+            await fork(opened, "another")
+            with pytest.raises(Invalid, match="What was asked is recorded; the audit cannot follow"):
+                await opened.audited_everything()
+            assert await opened.studio.log.head() == 2
+
+    asyncio.run(story())
+    found = looked_at(tmp_path / "studio")["audit"]
+    assert found.verdict == "broken"
+    assert "key.pem" in found.remedy
 
 
 def test_a_damaged_read_database_does_not_keep_the_rest_from_being_looked_at(

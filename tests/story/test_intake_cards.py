@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from intake_files import HEAD, V1, V2, V3, chunk, packed, picture, text
 
 from domain.errors import ComfyVNError, Invalid
-from services.intake import png_text
+from domain.exchange import png_text
 from services.intake.cards import read_card
 
 

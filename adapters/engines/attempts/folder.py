@@ -121,7 +121,10 @@ class AttemptFolder:
 
     def _read(self, name: str) -> dict[str, Any]:
         with (self.path / name).open("rb") as file:
-            told = json.loads(file.read(JSON_LIMIT))
+            try:
+                told = json.loads(file.read(JSON_LIMIT))
+            except RecursionError:
+                raise ValueError(f"{name} is nested too deeply") from None
         if not isinstance(told, dict):
             raise ValueError(f"{name} is no object")
         return told

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from adapters.engines.local_comfy.declaring import BRANCHING, Declared, declarations
@@ -38,19 +39,31 @@ def saved_by_editor(document: Any) -> bool:
 
 def classes_of(document: Mapping[str, Any]) -> list[str]:
     """The node classes that have to be known for the conversion."""
-    return list(dict.fromkeys(str(node["type"]) for node in _nodes(document).values() if _runs(node)))
+    with _shaped():
+        return list(dict.fromkeys(str(node["type"]) for node in _nodes(document).values() if _runs(node)))
 
 
 def graph_of(document: Mapping[str, Any], known: Known) -> Graph:
     """The graph in API format. Raises ``NotAWorkflow``."""
-    nodes, links = _nodes(document), _links(document)
-    if absent := [class_ for class_ in classes_of(document) if known.get(class_) is None]:
-        raise NotAWorkflow(f"This ComfyUI has no node {', '.join(absent[:5])}: install it, or: {INSTEAD}")
-    return {
-        id_: {"class_type": node["type"], "inputs": _inputs(id_, node, nodes, links, known[node["type"]] or {}),
-              "_meta": {"title": str(node.get("title") or node["type"])[:200]}}
-        for id_, node in nodes.items() if _runs(node)
-    }
+    with _shaped():
+        nodes, links = _nodes(document), _links(document)
+        if absent := [class_ for class_ in classes_of(document) if known.get(class_) is None]:
+            raise NotAWorkflow(f"This ComfyUI has no node {', '.join(absent[:5])}: install it, or: {INSTEAD}")
+        return {
+            id_: {"class_type": node["type"], "inputs": _inputs(id_, node, nodes, links, known[node["type"]] or {}),
+                  "_meta": {"title": str(node.get("title") or node["type"])[:200]}}
+            for id_, node in nodes.items() if _runs(node)
+        }
+
+
+@contextmanager
+def _shaped() -> Iterator[None]:
+    """A number where a list should be, a list where a name should be: whatever is not made as the editor makes it."""
+    try:
+        yield
+    except (TypeError, AttributeError, LookupError) as error:
+        raise NotAWorkflow(f"It is not made as the editor saves workflows ({type(error).__name__}). {INSTEAD}"
+                           ) from error
 
 
 def _nodes(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

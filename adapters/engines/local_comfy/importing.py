@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
-from PIL import Image
 
 from adapters.engines.local_comfy.declaring import choices, declared
 from adapters.engines.local_comfy.editor import Graph, Known, saved_by_editor
@@ -23,6 +21,8 @@ from adapters.engines.local_comfy.workflows import (
     linked,
     read_workflow,
 )
+from domain.errors import Invalid
+from domain.exchange.png_text import png_texts
 from domain.ports.engines import Operation
 from domain.ports.workflows import Taking
 
@@ -79,15 +79,18 @@ def _embedded(content: bytes) -> bytes:
     if len(content) > PICTURE_BYTES:
         raise NotAWorkflow(f"The picture is larger than {PICTURE_BYTES} bytes.")
     try:
-        with Image.open(BytesIO(content), formats=("PNG",)) as image:
-            image.load()
-            told = getattr(image, "text", {})
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise NotAWorkflow("The picture is damaged.") from None
-    text = told.get("prompt") or told.get("workflow")
-    if not isinstance(text, str) or not text.strip():
+        # No pixel is unpacked for it: a small picture could hold a gigabyte of them.
+        told = {one.keyword: one.data for one in png_texts(content)}
+    except Invalid as error:
+        raise NotAWorkflow(f"The picture is damaged: {error.message}") from None
+    text = told.get("prompt") or told.get("workflow") or b""
+    if not text.strip():
         raise NotAWorkflow("The picture holds no workflow: it was not made by ComfyUI, or what it held was taken out.")
-    return text.encode("utf-8", "replace")
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()  # what the format says, and what hardly anybody writes
+    return text
 
 
 def plain_graph(document: Mapping[str, Any]) -> Graph:
@@ -129,7 +132,11 @@ def imported(graph: Graph, taking: Taking, known: Known) -> Imported:
         "main": next((name for name, several in settings.items() if several[0].folder in MAIN), None),
         "parameters": parameters, "inputs": inputs, "outputs": outputs, "graph": _emptied(graph, settings),
     }
-    workflow = read_workflow(orjson.dumps(document))
+    try:
+        content = orjson.dumps(document)
+    except TypeError:  # it is written less deep than it is read
+        raise NotAWorkflow("An input of a node is nested too deeply.") from None
+    workflow = read_workflow(content)
     likeness = bool(inputs) and any(_LIKENESS.search(node["class_type"]) for node in graph.values())
     return Imported(workflow, makes, likeness, notes)
 

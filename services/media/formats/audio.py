@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from services.media.formats.stripped import Stripped
+from services.media.formats.stripped import Parts, Stripped
 
 
 def flac(data: bytes) -> Stripped:
@@ -13,7 +13,8 @@ def flac(data: bytes) -> Stripped:
     if data[begin : begin + 4] != b"fLaC":
         raise ValueError("no FLAC")
     names = {1: "padding", 2: "application", 4: "comments", 5: "cue sheet", 6: "picture"}
-    blocks, removed, place, last = [], ["ID3v2"] if begin else [], begin + 4, False
+    blocks, removed = Parts[tuple[int, bytes]](), Parts(["ID3v2"] if begin else [])
+    place, last = begin + 4, False
     while not last:
         head = data[place]
         last, kind, size = bool(head & 0x80), head & 0x7F, int.from_bytes(data[place + 1 : place + 4], "big")

@@ -6,7 +6,10 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from services.media.formats.stripped import Stripped
+from services.media.formats.stripped import PARTS, Parts, Stripped
+
+DEPTH: Final = 32
+"""Deepest nesting of boxes; real ones have six."""
 
 _CONTAINERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"edts", b"moof", b"traf"})
 
@@ -28,13 +31,15 @@ def _boxes(data: bytes, place: int, end: int) -> Iterator[tuple[bytes, int, int,
 
 def mp4(data: bytes) -> Stripped:
     """Boxes that leak become empty space of the same size, so that no offset in the file changes."""
-    out, removed = bytearray(data), []
+    out, removed = bytearray(data), Parts[str]()
     _blank_boxes(out, 0, len(out), removed)
     return Stripped(bytes(out), tuple(removed))
 
 
-def _blank_boxes(out: bytearray, place: int, end: int, removed: list[str]) -> None:
-    for kind, begin, content, stop in list(_boxes(out, place, end)):
+def _blank_boxes(out: bytearray, place: int, end: int, removed: list[str], depth: int = 0) -> None:
+    if depth > DEPTH:
+        raise ValueError("nested too deeply")
+    for kind, begin, content, stop in _boxes(out, place, end):
         if kind in (b"udta", b"meta", b"uuid", b"Xtra"):
             manifest = kind == b"uuid" and out[content : content + 4] == b"\xd8\xfe\xc3\xd6"
             removed.append("C2PA manifest" if manifest else kind.decode())
@@ -42,34 +47,38 @@ def _blank_boxes(out: bytearray, place: int, end: int, removed: list[str]) -> No
             out[content:stop] = bytes(stop - content)
         elif kind in (b"mvhd", b"tkhd", b"mdhd"):
             wide = 8 if out[content] == 1 else 4
+            if content + 4 + 2 * wide > stop:
+                raise ValueError("cut off")
             if any(out[content + 4 : content + 4 + 2 * wide]):
                 removed.append(f"{kind.decode()} times")
                 out[content + 4 : content + 4 + 2 * wide] = bytes(2 * wide)
         elif kind in _CONTAINERS:
-            _blank_boxes(out, content, stop, removed)
+            _blank_boxes(out, content, stop, removed, depth + 1)
 
 
 def avif(data: bytes) -> Stripped:
     """Exif and XMP are items of the ``meta`` box: their bytes become zeros where they lie, their type one that no
     reader knows, since empty Exif is an error to some."""
-    out, removed = bytearray(data), []
-    top = list(_boxes(data, 0, len(data)))
-    for kind, begin, content, stop in top:
+    out, removed = bytearray(data), Parts[str]()
+    for kind, begin, content, stop in _boxes(data, 0, len(data)):
         if kind == b"uuid":
             removed.append("C2PA manifest")
             out[begin + 4 : begin + 8] = b"free"
             out[content:stop] = bytes(stop - content)
         elif kind == b"meta":
-            inner = {one[0]: one for one in _boxes(data, content + 4, stop)}
+            inner = {one[0]: one for one in _boxes(data, content + 4, stop) if one[0] in (b"iinf", b"iloc")}
             leaking = _leaking_items(data, inner[b"iinf"])
+            left = len(data)
             for item, start, size in _extents(data, inner[b"iloc"]):
                 if item in leaking:
-                    if start + size > len(data):
+                    left -= size
+                    if start + size > len(data) or left < 0:  # more than there is: the same bytes again and again
                         raise ValueError("cut off")
                     out[start : start + size] = bytes(size)
             for _, at in leaking.values():
                 out[at : at + 4] = b"void"
-            removed += [leaking[item][0] for item in sorted(leaking)]
+            for item in sorted(leaking):
+                removed.append(leaking[item][0])
     return Stripped(bytes(out), tuple(removed))
 
 
@@ -82,6 +91,8 @@ def _leaking_items(data: bytes, iinf: tuple[bytes, int, int, int]) -> dict[int, 
         wide = ">I" if version == 3 else ">H"
         (item,) = struct.unpack_from(wide, data, inside + 4)
         at = inside + 4 + struct.calcsize(wide) + 2
+        if len(found) >= PARTS:
+            raise ValueError(f"more than {PARTS} items")
         if data[at : at + 4] in (b"Exif", b"mime"):
             found[item] = ("Exif" if data[at : at + 4] == b"Exif" else "XMP", at)
     return found
@@ -106,6 +117,8 @@ def _extents(data: bytes, iloc: tuple[bytes, int, int, int]) -> Iterator[tuple[i
         place += base_size
         (extents,) = struct.unpack_from(">H", data, place)
         place += 2
+        if extents > 1 and not offset_size + length_size + index_size:
+            raise ValueError("many extents of which nothing is said")
         for _ in range(extents):
             place += index_size if version in (1, 2) else 0
             start = int.from_bytes(data[place : place + offset_size], "big")

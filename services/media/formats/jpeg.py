@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 
 from services.media.formats.exif import orientation, upright
-from services.media.formats.stripped import Stripped
+from services.media.formats.stripped import Parts, Stripped
 
 
 def jpeg(data: bytes) -> Stripped:
     """A JPEG without what leaks. Raises ``ValueError``, ``LookupError`` or ``struct.error`` for what is none."""
     if data[:2] != b"\xff\xd8":
         raise ValueError("no JPEG")
-    kept, removed, place = [data[:2]], [], 2
+    kept, removed, place = Parts([data[:2]]), Parts[str](), 2
     while True:
         if data[place] != 0xFF:
             raise ValueError("no marker")

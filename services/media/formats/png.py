@@ -7,7 +7,7 @@ import zlib
 from typing import Final
 
 from services.media.formats.exif import orientation, upright
-from services.media.formats.stripped import Stripped
+from services.media.formats.stripped import Parts, Stripped
 
 PNG_KEPT: Final = frozenset({
     b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"sBIT",
@@ -20,7 +20,7 @@ def png(data: bytes) -> Stripped:
     """A PNG without what leaks. Raises ``ValueError`` or ``struct.error`` for what is none."""
     if not data.startswith(_PNG):
         raise ValueError("no PNG")
-    kept, removed, place, ended = [_PNG], [], 8, False
+    kept, removed, place, ended = Parts([_PNG]), Parts[str](), 8, False
     while place < len(data) and not ended:
         (length,) = struct.unpack_from(">I", data, place)
         name, end = data[place + 4 : place + 8], place + 12 + length

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.media.formats.exif import orientation, upright
-from services.media.formats.stripped import Stripped
+from services.media.formats.stripped import Parts, Stripped
 
 WEBP_KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 WAV_KEPT: Final = frozenset({b"fmt ", b"data", b"fact", b"cue ", b"smpl", b"inst", b"PEAK", b"ds64"})
@@ -27,7 +27,7 @@ def _riff_chunks(data: bytes, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _riff(data: bytes, kind: bytes, kept_names: frozenset[bytes]) -> tuple[list[tuple[bytes, bytes]], list[str]]:
-    kept, removed = [], []
+    kept, removed = Parts[tuple[bytes, bytes]](), Parts[str]()
     for name, body in _riff_chunks(data, kind):
         if name in kept_names:
             kept.append((name, body))

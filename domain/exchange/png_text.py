@@ -6,13 +6,15 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from domain.errors import Invalid
-from services.intake.json_reading import refused
+from domain.errors import Invalid, Remedy
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 TEXT_BYTES: Final = 16 * 2**20
 """Largest text of one chunk in bytes, after it is unpacked."""
+
+ALL_BYTES: Final = 64 * 2**20
+"""Most bytes of all texts of one picture, after they are unpacked."""
 
 CHUNKS: Final = 100_000
 """Most chunks of one picture."""
@@ -28,15 +30,24 @@ class PngText(NamedTuple):
 
 def png_texts(data: bytes) -> list[PngText]:
     """The texts of a picture in their order. Raises ``Invalid`` for a file that is cut off or damaged."""
-    return [
-        text for offset, kind, body in _chunks(data) if kind in (b"tEXt", b"zTXt", b"iTXt")
-        and (text := _text(kind, body, offset)) is not None
-    ]
+    found: list[PngText] = []
+    size = 0
+    for offset, kind, body in _chunks(data):
+        text = _text(kind, body, offset) if kind in (b"tEXt", b"zTXt", b"iTXt") else None
+        if text is None:
+            continue
+        if (size := size + len(text.data)) > ALL_BYTES:  # thousands of small chunks that each unpack to what one may
+            raise _refused(
+                f"The texts of the picture are larger than {ALL_BYTES} bytes", "too_large", "Export the card again.",
+                offset=offset,
+            )
+        found.append(text)
+    return found
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     if not data.startswith(SIGNATURE):
-        raise refused("This is not a PNG picture", "not_png", "Choose a PNG file.", offset=0)
+        raise _refused("This is not a PNG picture", "not_png", "Choose a PNG file.", offset=0)
     offset = len(SIGNATURE)
     for _ in range(CHUNKS):
         head = data[offset : offset + 8]
@@ -49,7 +60,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         body = data[offset + 8 : end]
         if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[end : end + 4], "big"):
             name = kind.decode("ascii", "replace")
-            raise refused(
+            raise _refused(
                 f"The chunk {name} of the picture is damaged: its checksum is wrong", "damaged_png",
                 "Copy or export the file again.", offset=offset,
             )
@@ -57,7 +68,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         if kind == b"IEND":
             return
         offset = end + 4
-    raise refused(f"The picture has more than {CHUNKS} chunks", "too_large", "Export it again.", offset=offset)
+    raise _refused(f"The picture has more than {CHUNKS} chunks", "too_large", "Export it again.", offset=offset)
 
 
 def _text(kind: bytes, body: bytes, offset: int) -> PngText | None:
@@ -89,7 +100,7 @@ def _unpacked(data: bytes, offset: int) -> bytes:
     try:
         text = unpacker.decompress(data, TEXT_BYTES + 1)
     except zlib.error as error:
-        raise refused(
+        raise _refused(
             "A packed text of the picture cannot be unpacked", "damaged_png", "Export the file again.", offset=offset
         ) from error
     if len(text) > TEXT_BYTES:
@@ -100,10 +111,15 @@ def _unpacked(data: bytes, offset: int) -> bytes:
 
 
 def _cut_off(offset: int) -> Invalid:
-    return refused("The picture is cut off", "truncated_png", "Copy or download the file again.", offset=offset)
+    return _refused("The picture is cut off", "truncated_png", "Copy or download the file again.", offset=offset)
 
 
 def _too_large(offset: int) -> Invalid:
-    return refused(
+    return _refused(
         f"A text of the picture is larger than {TEXT_BYTES} bytes", "too_large", "Shorten the card.", offset=offset
     )
+
+
+def _refused(sentence: str, error: str, remedy: str, *, offset: int) -> Invalid:
+    return Invalid(f"{sentence} (byte {offset}).", error=error, remediation=[Remedy(remedy, "mend_file")],
+                   detail={"offset": offset})
