@@ -27,7 +27,7 @@ from services.generation.estimating import estimated
 from services.generation.faults import raised
 from services.generation.library import Found, earlier_preset, find_preset
 from services.generation.likeness import faces
-from services.generation.materials import assets_of, character_of, newest, unkept
+from services.generation.materials import assets_behind, assets_of, character_of, newest, unkept
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
 from services.models.supplying import supplier
 from services.studio import Studio
@@ -138,6 +138,10 @@ async def _planned(
     able = await _able(studio, preset, project)
     sketch = outline(preset, drawn, able)
     _can(sketch, able, preset, drawn)
+    shown_of, wrong = await assets_behind(studio.dispatcher, project, character, sketch.steps, assets)
+    if wrong := [*wrong, *await unkept(studio.blobs, shown_of)]:
+        raise raised(wrong[0])
+    assets |= shown_of
     faced = await faces(studio, project, preset, given, sketch.steps, agreed=consent is not None)
     if faced and consent is None:
         raise _no_consent(preset, _naming(preset, given, faced), next(iter(faced.values())))
