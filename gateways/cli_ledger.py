@@ -219,7 +219,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     words = {"account", "time", "what", "attempt", "why", "changed", "of", "period", ""}
     for column in columns:
-        table.add_column(column, justify="left" if column in words else "right")
+        table.add_column(column, justify="left" if column in words else "right", overflow="fold")
     return table
 
 

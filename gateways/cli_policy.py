@@ -249,7 +249,8 @@ def audit(
             return
         table = Table(box=None, header_style="dim", pad_edge=False)
         for name in ("time", "action", "answer", "blocks", "warns", "by", "decision"):
-            table.add_column(name, justify="right" if name in ("blocks", "warns") else "left")
+            table.add_column(name, justify="right" if name in ("blocks", "warns") else "left", overflow="fold",
+                             no_wrap=name in ("time", "decision"))
         for one in found["items"]:
             answer = "[green]yes[/]" if one["allow"] else "[red]no[/]"
             table.add_row(one["time"][:19], one["action"], answer, str(one["counts"]["block"]),

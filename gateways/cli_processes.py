@@ -34,7 +34,8 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
             return
         table = Table(box=None, header_style="dim")
         for column in ("process", "waiting", "in work", "parked", "what it does"):
-            table.add_column(column, justify="right" if column in ("waiting", "in work", "parked") else "left")
+            table.add_column(column, overflow="fold",
+                             justify="right" if column in ("waiting", "in work", "parked") else "left")
         for one in surveyed:
             table.add_row(one.name, f"{one.waiting:,}", f"{one.in_flight:,}", f"{len(one.parked):,}", escape(one.about))
         out().print(table)

@@ -34,14 +34,14 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
     """
 
     async def work() -> None:
-        async with open_studio(settings_of(data), projecting=False, create=False) as studio:
+        async with open_studio(settings_of(data), projecting=False) as studio:
             told = await Providers(studio).list()
         if as_json:
             emit(told)
             return
         table = Table(box=None, header_style="dim", pad_edge=False)
         for column in ("provider", "status", "key", "since", "by", "its key is"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in told["items"]:
             key = one["key"] or {}
             style = "green" if one["connected"] and one["status"] == "connected" else "dim" if not key else "yellow"
@@ -109,7 +109,7 @@ def ask(provider: Id, data: Data = None, as_json: AsJson = False) -> None:
     """
 
     async def work() -> ExitCode:
-        async with open_everything(settings_of(data), projecting=False, create=False) as opened:
+        async with open_everything(settings_of(data), projecting=False) as opened:
             told = await Providers(opened.studio).test(provider)
             await opened.audited_everything()
         if as_json:

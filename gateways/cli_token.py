@@ -87,7 +87,7 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
             return
         table = Table(box=None, header_style="dim")
         for column in ("name", "good", "scopes", "projects", "created", "expires", "revoked"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in listed:
             good = "[green]yes[/]" if one["good"] else "[red]no[/]"
             table.add_row(escape(one["name"]), good, escape(" ".join(one["scopes"])), escape(" ".join(one["projects"])),

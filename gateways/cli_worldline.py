@@ -61,7 +61,7 @@ def list_(
             return
         table = Table(title=f"Worldlines of {escape(project)}", title_justify="left", box=None, header_style="dim")
         for column in ("worldline", "label", "parent", "left it at", "lane", "notes"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in items:
             left = str(one["forked_at"]) if one["parent_id"] else ""
             table.add_row(*map(escape, (one["id"], one["label"], one["parent_id"] or "", left, one["lane_label"],

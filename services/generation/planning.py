@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from secrets import randbelow
 from typing import Any
 
-from domain.errors import ComfyVNError, Remedy
+from domain.errors import ComfyVNError, NotFound, Remedy
 from domain.ids import UNBRANCHED, token
 from domain.ports import Stream
 from domain.studio.asset import Registered
@@ -112,7 +112,7 @@ async def job_state(studio: Studio, project: str, job_id: str) -> Any:
     try:
         stream = Stream(project, UNBRANCHED, JOB, token(job_id))
     except ValueError:
-        raise raised(fault("FILE_NOT_FOUND", f"There is no job {job_id[:100]}.")) from None
+        raise _no_job(f"There is no job {job_id[:100]}.") from None
     return await newest(studio.dispatcher, stream)
 
 
@@ -280,7 +280,11 @@ def _request_of(job: Any) -> Request:
         case Closed():
             return job.was.request
         case _:
-            raise raised(fault("FILE_NOT_FOUND", "There is no such job."))
+            raise _no_job("There is no such job.")
+
+
+def _no_job(message: str) -> NotFound:
+    return NotFound(message, error="FILE_NOT_FOUND", remediation=[Remedy("List the jobs of the project.", "list_jobs")])
 
 
 def _wish_of(

@@ -154,6 +154,24 @@ def test_an_answer_that_was_cut_tells_how_it_goes_on(studio: Path, words: tuple[
     assert console(*words, "-p", "demo", "--cursor", "nonsense", data=studio).returncode == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("words", ["rebuild", "verify", "resume"])
+def test_a_projection_that_is_none_is_told_at_once(studio: Path, words: str) -> None:
+    done = console("projections", words, "scenes", data=studio)
+    assert (done.returncode, "There is no projection scenes" in done.stderr) == (ExitCode.NOT_FOUND, True)
+
+
+def test_what_one_may_want_to_copy_is_shown_whole(studio: Path) -> None:
+    shown = "".join(console("models", "show", "flux-vae", data=studio).stdout.split())
+    whole = told("models", "show", "flux-vae", data=studio)
+    assert whole["sha256"] in shown
+    assert whole["url"] in shown
+
+
+def test_a_job_that_is_none_is_not_called_a_file(studio: Path) -> None:
+    done = console("jobs", "retry", "nope", "-p", "demo", "--dry-run", data=studio)
+    assert (done.returncode, "List the jobs" in done.stderr) == (ExitCode.NOT_FOUND, True)
+
+
 def test_accounts_are_all_shown(studio: Path) -> None:
     assert [one["account"] for one in told("ledger", "accounts", "-p", "demo", data=studio)["items"]] == ["studio"]
 
@@ -163,7 +181,7 @@ def test_accounts_are_all_shown(studio: Path) -> None:
 
 LOOKING = [
     ("policy", "check", "import"), ("policy", "ack", "--dry-run"), ("ledger", "grant", "studio", "5", "--dry-run"),
-    ("providers", "list"), ("providers", "test", "provider_fal"), ("providers", "remove", "provider_fal"),
+    ("providers", "remove", "provider_fal"), ("providers", "remove", "provider_fal", "--dry-run"),
 ]
 
 
