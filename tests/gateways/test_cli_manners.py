@@ -215,11 +215,17 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
         env={**known, "TERM": "xterm-256color", **environment},
     )
     os.close(theirs)
-    written = b""
-    while piece := _read(ours):
-        written += piece
-    os.close(ours)
+    written = everything(ours)
     assert running.wait(60) == 0, written
+    return written
+
+
+def everything(terminal: int) -> str:
+    """What was written to a terminal, once nobody has it open any more."""
+    written = b""
+    while piece := _read(terminal):
+        written += piece
+    os.close(terminal)
     return written.decode()
 
 
@@ -250,9 +256,7 @@ def test_nothing_is_drawn_where_that_is_not_wanted(plain: bool, monkeypatch: pyt
         cli_console.err().print("[bold red]No.[/]")
         with cli_console.progress("Counting") as report:
             report(3, 10)
-        terminal.flush()
-        written = os.read(ours, 65536).decode()
-    os.close(ours)
+    written = everything(ours)
     assert "No." in written
     assert ("\x1b" in written) is not plain
     assert ("Counting: 3 of 10" in written) is plain
