@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ def commands() -> typer.Typer:
 
 def main() -> None:
     """Runs a command and ends with its exit code."""
+    if os.environ.get("NO_COLOR"):
+        # What explains commands is drawn by Typer, which would still write bold and dim: this is how it is told.
+        os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     commands()(prog_name="comfyvn")
 
 

@@ -21,8 +21,9 @@ def ask(
     async def work() -> None:
         checked("project", project)
         command = made()
-        async with open_everything(settings_of(data), projecting=False) as opened:
+        async with open_everything(settings_of(data), projecting=False, create=not dry_run) as opened:
             receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
+            await opened.audited_everything()
         changed = bool(receipt.would if dry_run else receipt.events)
         if as_json:
             emit({"ok": True, "dry_run": dry_run, "changed": changed, "project": project,

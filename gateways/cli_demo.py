@@ -237,7 +237,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in columns:
         numeric = column in ("nodes", "endings", "position", "credits", "balance", "held")
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     return table
 
 

@@ -58,7 +58,7 @@ def doctor(
         console = out()
         table = Table(box=None, header_style="dim", pad_edge=False)
         for column in ("setting", "value", "from"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in forced:
             value = "" if one["value"] in (None, []) else str(one["value"])
             style = "dim" if one["from"] == "default" else ""

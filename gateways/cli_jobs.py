@@ -14,11 +14,27 @@ from commands.studio.job import CancelJob, PrioritiseJob, ReleaseJob, ResolveAtt
 from domain.errors import Refused, Remedy
 from domain.ids import checked
 from domain.studio.job import Open
-from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
+from gateways.cli_console import (
+    Actor,
+    AsJson,
+    Cursor,
+    Data,
+    DryRun,
+    ExitCode,
+    Project,
+    emit,
+    err,
+    out,
+    run,
+    settings_of,
+    tell_more,
+    usage,
+)
 from gateways.cli_job_drawing import drawn, line_of, table_of
 from gateways.cli_job_watching import followed, job_of, watched
 from projections.studio.job_views import ListJobLines, ListJobs, Status
 from services.bootstrap import open_everything
+from services.dispatcher import Receipt
 from services.generation.accepting import again, told
 from services.generation.planning import job_state, repeated
 from services.studio import Asker
@@ -42,6 +58,7 @@ def list_(
     q: Annotated[str | None, typer.Option("--search", help="Text in ids, names and inputs.",
                                           show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="Most jobs.")] = 50,
+    cursor: Cursor = "",
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +73,7 @@ def list_(
             usage(f"{status!r} is none of these.", f"Use one of {', '.join(get_args(Status))}.")
         query = ListJobs.model_validate({
             "project": project, "status": status, "preset": preset, "owner": owner, "engine": engine, "since": since,
-            "q": q, "limit": limit,
+            "q": q, "limit": limit, "cursor": cursor,
         })
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(["jobs"])
@@ -65,8 +82,7 @@ def list_(
             emit({"project": project, **found})
         else:
             out().print(table_of(project, found["items"]))
-            if found["next"]:
-                err().print("[dim]There are more: narrow the list, or raise --limit.[/]")
+            tell_more(found["next"])
 
     run(work, as_json=as_json)
 
@@ -170,7 +186,7 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Why.")] = "",
     project: Project = "default",
     actor: Actor = "console",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    dry_run: DryRun = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -179,7 +195,7 @@ def cancel(
     comfyvn jobs cancel JOB --reason "another picture"
     """
     _ask(lambda: CancelJob(job_id=checked("job", job_id), reason=reason), "will be stopped", project, actor, data,
-         as_json, dry_run)
+         dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -246,27 +262,30 @@ def _tell_notes(notes: Sequence[str]) -> None:
 
 @app.command()
 def release(
-    job_id: JobId, project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+    job_id: JobId, project: Project = "default", dry_run: DryRun = False, actor: Actor = "console", data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let a quarantined job be taken again.
 
     comfyvn jobs release JOB
     """
-    _ask(lambda: ReleaseJob(job_id=checked("job", job_id)), "may be taken again", project, actor, data, as_json)
+    _ask(lambda: ReleaseJob(job_id=checked("job", job_id)), "may be taken again", project, actor, data,
+         dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 def prioritise(
     job_id: JobId,
     priority: Annotated[int, typer.Argument(min=0, max=9, help="0 is the last to be taken, 9 the first.")],
-    project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+    project: Project = "default", dry_run: DryRun = False, actor: Actor = "console", data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Move a job in the queue.
 
     comfyvn jobs prioritise JOB 9
     """
     _ask(lambda: PrioritiseJob(job_id=checked("job", job_id), priority=priority), f"has priority {priority}", project,
-         actor, data, as_json)
+         actor, data, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -277,6 +296,7 @@ def resolve(
     never_accepted: Annotated[bool, typer.Option("--never-accepted", help="The engine never had it.")] = False,
     notes: Annotated[str, typer.Option(help="What you have seen there.")] = "",
     project: Project = "default",
+    dry_run: DryRun = False,
     actor: Actor = "console",
     data: Data = None,
     as_json: AsJson = False,
@@ -302,9 +322,9 @@ def resolve(
                 job_id=job_id, attempt=doubted[-1]["attempt"], notes=notes, external_id=accepted_as,
                 verdict="never_accepted" if never_accepted else "accepted",
             )
-            receipt = await opened.studio.ask(command, Asker(actor), project=project)
+            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
             await opened.audited_everything()
-        _done(job_id, "goes on", bool(receipt.events), receipt.position, as_json)
+        _done(receipt, "goes on", as_json, dry_run)
 
     run(work, as_json=as_json)
 
@@ -313,7 +333,7 @@ def resolve(
 
 
 def _ask(
-    make: Any, what: str, project: str, actor: str, data: Path | None, as_json: bool, dry_run: bool = False,
+    make: Any, what: str, project: str, actor: str, data: Path | None, *, dry_run: bool, as_json: bool
 ) -> None:
     async def work() -> None:
         command: Command = make()
@@ -321,17 +341,17 @@ def _ask(
         async with open_everything(settings_of(data), projecting=False, create=False) as opened:
             receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
             await opened.audited_everything()
-        changed = bool(receipt.would if dry_run else receipt.events)
-        _done(receipt.id, f"would be so: it {what}" if dry_run else what, changed, receipt.position, as_json, dry_run)
+        _done(receipt, what, as_json, dry_run)
 
     run(work, as_json=as_json)
 
 
-def _done(job_id: str, what: str, changed: bool, position: int, as_json: bool, dry_run: bool = False) -> None:
+def _done(receipt: Receipt, what: str, as_json: bool, dry_run: bool) -> None:
+    changed = bool(receipt.would if dry_run else receipt.events)
     if as_json:
-        told = {"ok": True, "id": job_id, "changed": changed, "position": position}
+        told = {"ok": True, "id": receipt.id, "changed": changed, "position": receipt.position}
         emit(told | ({"dry_run": True} if dry_run else {}))
     elif changed:
-        out().print(f"Job [bold]{escape(job_id)}[/] {what}.")
+        out().print(f"{'[yellow]Would be:[/] ' if dry_run else ''}Job [bold]{escape(receipt.id)}[/] {what}.")
     else:
-        out().print(f"Job [bold]{escape(job_id)}[/] is so already.")
+        out().print(f"Job [bold]{escape(receipt.id)}[/] is so already.")

@@ -16,7 +16,22 @@ from commands.operations.ledger import GrantCredits
 from domain.ids import checked
 from domain.operations.budget import AMOUNT_LIMIT, PROJECT, WARN_PERCENT
 from gateways.cli_asking import ask
-from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
+from gateways.cli_console import (
+    Actor,
+    AsJson,
+    Cursor,
+    Data,
+    DryRun,
+    ExitCode,
+    Project,
+    emit,
+    err,
+    out,
+    run,
+    settings_of,
+    tell_more,
+    usage,
+)
 from projections.operations.budget import ShowBudgets, show_budgets
 from projections.operations.ledger import ListAccounts, ListEntries
 from projections.reading import View
@@ -34,7 +49,6 @@ BUDGETS: Final = View("ShowBudgets", "", ShowBudgets, show_budgets, ("budget",),
 AccountOf = Annotated[str | None, typer.Option("--account", help="An account; else the project as a whole.",
                                                show_default=False)]
 PeriodOf = Annotated[str, typer.Option("--period", help="month | total")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
 @app.command()
@@ -48,17 +62,19 @@ def accounts(project: Project = "default", data: Data = None, as_json: AsJson = 
         checked("project", project)
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(["ledger"])
-            found = await opened.studio.look(
-                opened.studio.registry.views["ListAccounts"], ListAccounts(project=project, limit=500))
+            view, items, page = opened.studio.registry.views["ListAccounts"], list[dict[str, Any]](), ""
+            while page is not None:
+                found = await opened.studio.look(view, ListAccounts(project=project, limit=500, cursor=page))
+                items, page = [*items, *found["items"]], found["next"]
         if as_json:
-            emit({"project": project, **found})
+            emit({"project": project, "items": items, "next": None})
             return
         table = _table("account", "balance", "held", "available", "shortfall", "changed")
-        for one in found["items"]:
+        for one in items:
             table.add_row(one["account"], *(_credits(one[name]) for name in (
                 "balance", "reserved", "available", "shortfall")), one["updated_at"][:19])
         out().print(table)
-        if not found["items"]:
+        if not items:
             err().print("[dim]There is none yet: `comfyvn ledger grant ACCOUNT CREDITS` opens one.[/]")
 
     run(work, as_json=as_json)
@@ -67,7 +83,7 @@ def accounts(project: Project = "default", data: Data = None, as_json: AsJson = 
 @app.command()
 def show(
     account: Annotated[str, typer.Argument(help="The account.")],
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Most entries.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Most entries.")] = 30, cursor: Cursor = "",
     project: Project = "default", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """The newest entries of an account, which explain how it stands.
@@ -77,7 +93,7 @@ def show(
 
     async def work() -> None:
         checked("project", project)
-        query = ListEntries(project=project, account=account, limit=limit)
+        query = ListEntries(project=project, account=account, limit=limit, cursor=cursor)
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(["ledger"])
             found = await opened.studio.look(opened.studio.registry.views["ListEntries"], query)
@@ -89,6 +105,7 @@ def show(
             table.add_row(one["time"][:19], one["kind"], one["attempt_id"] or "", _credits(one["amount"]),
                           _credits(one["held"]), _credits(one["balance"]), escape(one["reason"][:60]))
         out().print(table)
+        tell_more(found["next"])
 
     run(work, as_json=as_json)
 
@@ -202,7 +219,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     words = {"account", "time", "what", "attempt", "why", "changed", "of", "period", ""}
     for column in columns:
-        table.add_column(column, justify="left" if column in words else "right")
+        table.add_column(column, justify="left" if column in words else "right", overflow="fold")
     return table
 
 

@@ -168,7 +168,7 @@ def _merged(told: Mapping[str, Any]) -> None:
 def _changes(title: str, documents: Sequence[Mapping[str, Any]]) -> None:
     table = Table(title=escape(title), title_justify="left", box=None, header_style="dim")
     for column in ("document", "where", "", "before", "after"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     lines = 0
     for one in documents:
         for change in one["changes"] or [{"path": [], "how": one["how"]}]:
@@ -187,7 +187,7 @@ def _changes(title: str, documents: Sequence[Mapping[str, Any]]) -> None:
 def _conflicts(told: Mapping[str, Any]) -> None:
     table = Table(title="Undecided", title_justify="left", box=None, header_style="dim")
     for column in ("conflict", "what", "where", "base", f"ours ({told['target']})", f"theirs ({told['source']})"):
-        table.add_column(escape(column))
+        table.add_column(escape(column), overflow="fold")
     for one in told["conflicts"][:SHOWN]:
         table.add_row(one["id"], one["kind"], escape(one["address"]), *(_short(one[side]) for side in
                                                                        ("base", "ours", "theirs")))

@@ -16,7 +16,23 @@ from commands.studio.model import AcknowledgeModel, AddModel, RemoveModel
 from commands.studio.model_downloads import CancelModelDownload, RequestModelDownload
 from domain.ids import checked
 from domain.studio.model_values import ModelType, Risk
-from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of, usage
+from gateways.cli_console import (
+    Actor,
+    AsJson,
+    Cursor,
+    Data,
+    DryRun,
+    ExitCode,
+    Project,
+    emit,
+    err,
+    out,
+    run,
+    settings_of,
+    spoken,
+    tell_more,
+    usage,
+)
 from gateways.cli_models_shown import catalogue, foretell, tell_end, tell_model
 from projections.studio.model_catalogue import ListModels, ShowModel
 from services.bootstrap import Opened, open_everything
@@ -47,7 +63,7 @@ def list_(
     own: Annotated[bool, typer.Option("--own", help="Only the project's own entries.")] = False,
     q: Annotated[str | None, typer.Option("--search", help="A word of name, file, notes or use.",
                                           show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Most entries.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Most entries.")] = 100, cursor: Cursor = "",
     project: Project = "default", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """The catalogue: what is there, what could be, under which licence.
@@ -61,6 +77,7 @@ def list_(
         query = ListModels.model_validate({
             "project": checked("project", project), "type": type_, "engine": engine, "license": license_,
             "installed": installed, "origin": "custom" if own else None, "q": q, "limit": limit,
+            "cursor": cursor,
         })
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(READS)
@@ -69,8 +86,7 @@ def list_(
             emit(found)
             return
         out().print(catalogue(found["items"]))
-        if found["next"]:
-            err().print("[dim]There are more: narrow the list, or raise --limit.[/]")
+        tell_more(found["next"])
 
     run(work, as_json=as_json)
 
@@ -142,19 +158,20 @@ def add(
 
 @app.command()
 def remove(
-    model: ModelId, project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+    model: ModelId, project: Project = "default", dry_run: DryRun = False, actor: Actor = "console",
+    data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Take an entry of your own out of the catalogue. A file that was downloaded stays.
 
     comfyvn models remove custom-harbour-light
     """
-    _asked(lambda: RemoveModel(model_id=model), "is removed", project, actor, data, as_json)
+    _asked(lambda: RemoveModel(model_id=model), "removed", project, actor, data, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 def acknowledge(
-    model: ModelId, accept: Accept = None, project: Project = "default", actor: Actor = "console", data: Data = None,
-    as_json: AsJson = False,
+    model: ModelId, accept: Accept = None, project: Project = "default", dry_run: DryRun = False,
+    actor: Actor = "console", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Take responsibility for what is risky about a model: recorded with your name.
 
@@ -166,34 +183,40 @@ def acknowledge(
             usage("Name what you accept.", f"--accept {' | '.join(get_args(Risk))}")
         return AcknowledgeModel.model_validate({"model_id": model, "acknowledge": tuple(accept)})
 
-    _asked(command, "is acknowledged", project, actor, data, as_json)
+    _asked(command, "acknowledged", project, actor, data, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 def cancel(
     model: ModelId, reason: Annotated[str, typer.Option(help="Why.")] = "", project: Project = "default",
-    actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+    dry_run: DryRun = False, actor: Actor = "console", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Stop a download; what had come is thrown away.
 
     comfyvn models cancel sdxl-base-1.0
     """
-    _asked(lambda: CancelModelDownload(model_id=model, reason=reason), "is cancelled", project, actor, data, as_json)
+    _asked(lambda: CancelModelDownload(model_id=model, reason=reason), "cancelled", project, actor, data,
+           dry_run=dry_run, as_json=as_json)
 
 
 def _asked(
-    made: Callable[[], Command], done: str, project: str, actor: str, data: Path | None, as_json: bool
+    made: Callable[[], Command], done: str, project: str, actor: str, data: Path | None, *, dry_run: bool, as_json: bool
 ) -> None:
     async def work() -> None:
+        checked("project", project)
         command = made()
-        async with open_everything(settings_of(data), create=False, processes=True) as opened:
-            receipt = await opened.studio.ask(command, Asker(actor), project=project)
+        async with open_everything(settings_of(data), create=False, processes=not dry_run) as opened:
+            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
             await opened.audited_everything()
+        events = [type(one).__name__ for one in receipt.would or ()] if dry_run else [
+            one.type for one in receipt.events]
         if as_json:
-            emit({"ok": True, "id": receipt.id, "version": receipt.version,
-                  "events": [one.type for one in receipt.events]})
+            emit({"ok": True, "id": receipt.id, "version": receipt.version, "dry_run": dry_run,
+                  "changed": bool(events), "events": events})
+        elif events:
+            out().print(f"[bold]{escape(receipt.id)}[/] {'would be' if dry_run else 'is'} {done}.")
         else:
-            out().print(f"[bold]{escape(receipt.id)}[/] {done}" + ("." if receipt.events else " already."))
+            out().print(f"[bold]{escape(receipt.id)}[/] is {done} already.")
 
     run(work, as_json=as_json)
 
@@ -240,7 +263,7 @@ def download(
 
 async def _followed(opened: Opened, project: str, model: str, as_json: bool) -> dict[str, Any]:
     """The model, once its download is over; a bar meanwhile where somebody looks."""
-    console = err()
+    console, say = err(), spoken(f"{model}, bytes")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
@@ -251,6 +274,8 @@ async def _followed(opened: Opened, project: str, model: str, as_json: bool) -> 
             progress = state["progress"]
             bar.update(task, description=f"{escape(model)} {progress['phase']}", completed=progress["done"],
                        total=progress["total"] or None)
+            if not as_json and not console.is_terminal:
+                say(progress["done"], progress["total"])
             if state["status"] not in ("waiting", "running"):
                 return one
             await asyncio.sleep(LOOK_SECONDS)

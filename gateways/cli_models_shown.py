@@ -41,6 +41,8 @@ def _there(one: Mapping[str, Any]) -> str:
 def tell_model(one: Mapping[str, Any]) -> None:
     """Everything about one."""
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name in ("name", "type", "path", "size_bytes", "license", "license_url", "source", "url", "sha256",
                  "recommended_use", "hardware_notes", "notes", "tags", "added_by"):
         if value := one.get(name):
@@ -90,6 +92,8 @@ def foretell(told: Mapping[str, Any], as_json: bool) -> ExitCode:
         emit(told)
         return ExitCode.OK if told["ok"] else ExitCode.NO
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     size = told["size_bytes"]
     rows = {
         "from": told["url"], "to": told["target"], "size": decimal(size) if size else "nobody has said",

@@ -47,7 +47,7 @@ def _views(report: dict[str, Any]) -> Table:
     columns = ("point of view", "nodes", "choices", "conditions", "endings", "minutes",
                "states" if report["mode"] == "exhaustive" else "plays", "")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("point of view", "") else "right")
+        table.add_column(column, justify="left" if column in ("point of view", "") else "right", overflow="fold")
     for view in report["views"]:
         met, lengths = view["coverage"], view["lengths"]
         minutes = "–"

@@ -19,7 +19,20 @@ from commands.trust.policy import (
 from domain.ids import checked
 from gateways import cli_policy_handlings
 from gateways.cli_asking import ask
-from gateways.cli_console import Actor, AsJson, Data, ExitCode, Project, emit, err, out, run, settings_of
+from gateways.cli_console import (
+    Actor,
+    AsJson,
+    Cursor,
+    Data,
+    DryRun,
+    ExitCode,
+    Project,
+    emit,
+    out,
+    run,
+    settings_of,
+    tell_more,
+)
 from gateways.cli_policy_words import condition, fact, from_file, looked, thing
 from projections.trust.policy import AuditPolicy, ListPolicyHandlings, ListPolicyRules, ShowPolicyStatus
 from services.bootstrap import open_everything
@@ -31,7 +44,6 @@ app.add_typer(cli_policy_handlings.app, name="handlings")
 
 COLOURS = {"block": "red", "warn": "yellow", "info": "dim"}
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 ActionOf = Annotated[str, typer.Argument(metavar="ACTION", help="import, export, publish or generate; suffixes say "
                                                                 "more: export.renpy.")]
 Facts = Annotated[list[str] | None, typer.Option(
@@ -218,7 +230,7 @@ def audit(
     action: Annotated[str | None, typer.Option(help="Only this action and its suffixes.", show_default=False)] = None,
     allowed: Annotated[bool | None, typer.Option("--allowed/--refused", help="Only a yes, or only a no.",
                                                  show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Most decisions.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Most decisions.")] = 30, cursor: Cursor = "",
     project: Project = "default", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Every decision, newest first.
@@ -228,21 +240,23 @@ def audit(
 
     async def work() -> None:
         query = AuditPolicy.model_validate({
-            "project": checked("project", project), "action": action, "allow": allowed, "limit": limit})
+            "project": checked("project", project), "action": action, "allow": allowed, "limit": limit,
+            "cursor": cursor,
+        })
         (found,) = await looked(data, ("AuditPolicy", query))
         if as_json:
             emit({"project": project, **found})
             return
         table = Table(box=None, header_style="dim", pad_edge=False)
         for name in ("time", "action", "answer", "blocks", "warns", "by", "decision"):
-            table.add_column(name, justify="right" if name in ("blocks", "warns") else "left")
+            table.add_column(name, justify="right" if name in ("blocks", "warns") else "left", overflow="fold",
+                             no_wrap=name in ("time", "decision"))
         for one in found["items"]:
             answer = "[green]yes[/]" if one["allow"] else "[red]no[/]"
             table.add_row(one["time"][:19], one["action"], answer, str(one["counts"]["block"]),
                           str(one["counts"]["warn"]), escape(one["actor"]), one["decision_id"])
         out().print(table)
-        if found["next"]:
-            err().print("[dim]There are more: narrow it, or raise --limit.[/]")
+        tell_more(found["next"])
 
     run(work, as_json=as_json)
 
@@ -258,8 +272,9 @@ def _decide(
                 "parts": tuple(thing(one) for one in parts or ()), "source": "console",
                 "override": None if override is None else {"reason": override}}
         command = (EnforcePolicy if binding else EvaluatePolicy).model_validate(told)
-        async with open_everything(settings_of(data), projecting=False) as opened:
+        async with open_everything(settings_of(data), projecting=False, create=not dry_run) as opened:
             receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
+            await opened.audited_everything()
         found = receipt.told
         if as_json:
             emit({"ok": found["allow"], "dry_run": dry_run, "project": project, **found})

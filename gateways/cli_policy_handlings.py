@@ -11,7 +11,7 @@ from rich.table import Table
 from commands.trust.policy import RemovePolicyHandling, SetPolicyHandling
 from domain.ids import checked
 from gateways.cli_asking import ask
-from gateways.cli_console import Actor, AsJson, Data, Project, emit, err, out, run
+from gateways.cli_console import Actor, AsJson, Data, DryRun, Project, emit, err, out, run
 from gateways.cli_policy_words import condition, from_file, looked
 from projections.trust.policy import ListPolicyHandlings
 
@@ -20,7 +20,6 @@ app = typer.Typer(no_args_is_help=True, help="What becomes of prompts, and of wh
                                              "another keeps.")
 
 HandlingId = Annotated[str, typer.Argument(metavar="HANDLING", help="Its id.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
 @app.command("list")

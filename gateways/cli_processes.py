@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateways.cli_console import AsJson, Data, emit, out, run, settings_of
+from gateways.cli_console import AsJson, Data, DryRun, emit, out, run, settings_of
 from services.bootstrap import open_everything, reach_runner
 
 app = typer.Typer(no_args_is_help=True, help="What happens after events: how far it is, and what to run again.")
@@ -34,7 +34,8 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
             return
         table = Table(box=None, header_style="dim")
         for column in ("process", "waiting", "in work", "parked", "what it does"):
-            table.add_column(column, justify="right" if column in ("waiting", "in work", "parked") else "left")
+            table.add_column(column, overflow="fold",
+                             justify="right" if column in ("waiting", "in work", "parked") else "left")
         for one in surveyed:
             table.add_row(one.name, f"{one.waiting:,}", f"{one.in_flight:,}", f"{len(one.parked):,}", escape(one.about))
         out().print(table)
@@ -53,6 +54,7 @@ def rerun(
         int | None, typer.Option(min=1, help="Only the event at this position; else all that are parked.",
                                  show_default=False)
     ] = None,
+    dry_run: DryRun = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,11 +67,13 @@ def rerun(
         async with (
             open_everything(settings_of(data), projecting=False, create=False) as opened, AsyncExitStack() as stack
         ):
-            done = await (await reach_runner(opened.studio, opened.reached, stack)).rerun(name, position)
+            done = await (await reach_runner(opened.studio, opened.reached, stack)).rerun(
+                name, position, dry_run=dry_run)
             await opened.audited_everything()
         if as_json:
-            emit({"ok": True, "process": name, "positions": done})
+            emit({"ok": True, "process": name, "positions": done} | ({"dry_run": True} if dry_run else {}))
         else:
-            out().print(f"{len(done):,} parked events of {escape(name)} are done.")
+            becomes = "would be worked on" if dry_run else "are done"
+            out().print(f"{len(done):,} parked events of {escape(name)} {becomes}.")
 
     run(work, as_json=as_json)

@@ -12,7 +12,7 @@ from rich.table import Table
 from domain.ports import Checkpoint
 from gateways.cli_console import AsJson, Data, ExitCode, emit, out, progress, run, settings_of
 from services.bootstrap import open_everything
-from services.rebuild import Rebuilt, Verified, rebuild, resume, verify
+from services.rebuild import Rebuilt, Verified, named, rebuild, resume, verify
 from services.registry import REGISTRY
 
 app = typer.Typer(no_args_is_help=True, help="List, rebuild, verify and resume the read models.")
@@ -40,7 +40,8 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
         table = Table(title=f"Read models of a log that ends at {head:,}", title_justify="left", box=None,
                       header_style="dim")
         for column in ("projection", "status", "version", "position", "behind", "what it is"):
-            table.add_column(column, justify="right" if column in ("version", "position", "behind") else "left")
+            table.add_column(column, overflow="fold",
+                             justify="right" if column in ("version", "position", "behind") else "left")
         for one in listed:
             color = {"live": "green", "stopped": "bold red"}.get(one["status"], "yellow")
             table.add_row(one["projection"], f"[{color}]{one['status']}[/]", str(one["version"]),
@@ -56,7 +57,7 @@ def rebuild_(names: Names = None, data: Data = None, as_json: AsJson = False) ->
 
     comfyvn projections rebuild
 
-    comfyvn projections rebuild scenes timeline
+    comfyvn projections rebuild documents timeline
 
     A damaged SQLite file is moved aside first. Exit code 1 when an event could not be applied; the live tables stay.
     """
@@ -90,6 +91,7 @@ def verify_(names: Names = None, data: Data = None, as_json: AsJson = False) -> 
     """
 
     async def work() -> ExitCode:
+        named(REGISTRY, names or ())  # nobody would ever have counted for a name that is none
         async with open_everything(settings_of(data), create=False) as opened:
             await opened.counted_everything(names)
             compared = await verified(opened.studio, names or ())

@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.errors import ComfyVNError, Invalid, NotFound, Remedy
-from gateways.cli_console import Actor, AsJson, Data, ExitCode, emit, err, out, run, settings_of
-from services.bootstrap import open_studio, reach_vault
+from domain.ports.secrets import SecretStore
+from gateways.cli_console import Actor, AsJson, Data, DryRun, ExitCode, emit, err, out, run, settings_of
+from services.bootstrap import open_everything, open_studio, reach_vault
 from services.providers import PROVIDERS, Provider, Providers
 from services.studio import Asker
 
@@ -40,7 +41,7 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
             return
         table = Table(box=None, header_style="dim", pad_edge=False)
         for column in ("provider", "status", "key", "since", "by", "its key is"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in told["items"]:
             key = one["key"] or {}
             style = "green" if one["connected"] and one["status"] == "connected" else "dim" if not key else "yellow"
@@ -69,6 +70,8 @@ def connect(
     unverified: Annotated[bool, typer.Option(
         "--unverified", help="Store it without asking the provider whether it is good.",
     )] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only ask whether the key is good; store nothing.",
+                                          )] = False,
     actor: Actor = "console", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Connect a provider, or give it another key. Without options the key is asked for, unseen.
@@ -84,13 +87,16 @@ def connect(
         settings = settings_of(data)
         declared = _declared(provider)
         values = _from_env(declared, env) if env else _from_stdin(declared) if stdin else _from_prompt(declared)
-        async with open_studio(settings, projecting=False) as studio:
-            told = await Providers(studio).connect(provider, values, Asker(actor), verify=not unverified)
+        async with open_everything(settings, projecting=False, create=not dry_run) as opened:
+            told = await Providers(opened.studio).connect(
+                provider, values, Asker(actor), verify=not unverified, dry_run=dry_run)
+            await opened.audited_everything()
         if as_json:
             emit(told)
             return
         balance = f" Balance: {told['balance']:g} {told['balance_unit']}." if told["balance"] is not None else ""
-        out().print(f"[green]{escape(told['message'])}[/]{escape(balance)} Key {told['key']['fingerprint']}.")
+        key = f" Key {told['key']['fingerprint']}." if told["key"] else ""
+        out().print(f"[green]{escape(told['message'])}[/]{escape(balance)}{key}")
 
     run(work, as_json=as_json)
 
@@ -103,8 +109,9 @@ def ask(provider: Id, data: Data = None, as_json: AsJson = False) -> None:
     """
 
     async def work() -> ExitCode:
-        async with open_studio(settings_of(data), projecting=False) as studio:
-            told = await Providers(studio).test(provider)
+        async with open_everything(settings_of(data), projecting=False) as opened:
+            told = await Providers(opened.studio).test(provider)
+            await opened.audited_everything()
         if as_json:
             emit(told)
         else:
@@ -121,6 +128,7 @@ def ask(provider: Id, data: Data = None, as_json: AsJson = False) -> None:
 def remove(
     provider: Id,
     reason: Annotated[str, typer.Option(help="Why; the log keeps it.")] = "",
+    dry_run: DryRun = False,
     actor: Actor = "console", data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Forget a provider's key.
@@ -129,8 +137,9 @@ def remove(
     """
 
     async def work() -> None:
-        async with open_studio(settings_of(data), projecting=False) as studio:
-            told = await Providers(studio).remove(provider, Asker(actor), reason=reason[:500])
+        async with open_everything(settings_of(data), projecting=False, create=False) as opened:
+            told = await Providers(opened.studio).remove(provider, Asker(actor), reason=reason[:500], dry_run=dry_run)
+            await opened.audited_everything()
         emit(told) if as_json else out().print(escape(told["message"]))
 
     run(work, as_json=as_json)
@@ -141,7 +150,7 @@ def rotate_key(
     passphrase: Annotated[bool, typer.Option(
         "--passphrase", help="Seal with a passphrase from now on; it is asked for, or read from standard input.",
     )] = False,
-    data: Data = None, as_json: AsJson = False,
+    dry_run: DryRun = False, data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Seal the vault under a new master key. Older copies of the data folder cannot be opened any more.
 
@@ -152,6 +161,9 @@ def rotate_key(
 
     async def work() -> None:
         vault = reach_vault(settings_of(data))
+        if dry_run:
+            _foretell(vault.store, passphrase, as_json)
+            return
         words = None
         if passphrase:
             if sys.stdin.isatty():
@@ -167,6 +179,17 @@ def rotate_key(
             err().print("[dim]Set COMFYVN_VAULT_PASSPHRASE for the server, and start it again.[/]")
 
     run(work, as_json=as_json)
+
+
+def _foretell(store: SecretStore, passphrase: bool, as_json: bool) -> None:
+    keys = len(store.all())  # says why, and what helps, where it cannot be opened
+    lock = "passphrase" if passphrase else "key_file"
+    if as_json:
+        emit({"ok": True, "dry_run": True, "keys": keys, "key_id": store.state().key_id, "lock": lock})
+        return
+    out().print(f"[yellow]Would be:[/] {keys:,} keys sealed under a new master key, by "
+                f"{'a passphrase' if passphrase else 'a key file'}. Copies that were made of the data folder before "
+                "could not be opened any more.")
 
 
 def _declared(provider: str) -> Provider:

@@ -60,7 +60,7 @@ def replay(
 def _table(marks: list[Mark]) -> Table:
     table = Table(box=None, header_style="dim")
     for column in ("step", "how", "choice", "scene", "node", "draws", "text", ""):
-        table.add_column(column, justify="right" if column in ("step", "draws") else "left")
+        table.add_column(column, justify="right" if column in ("step", "draws") else "left", overflow="fold")
     for one in marks:
         standing = one.standing
         text = " ".join(str(one.moment["text"]).split())

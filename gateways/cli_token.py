@@ -9,12 +9,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateways.cli_console import AsJson, Data, emit, err, out, run, settings_of
+from gateways.cli_console import AsJson, Data, DryRun, emit, err, out, run, settings_of
 from services.access import EVERY, scopes_of
 from services.bootstrap import reach_tokens
 from services.registry import REGISTRY
 
 app = typer.Typer(no_args_is_help=True, help="Who may come in, for what, and in which projects.")
+
 
 @app.command()
 def create(
@@ -28,6 +29,7 @@ def create(
     days: Annotated[
         int | None, typer.Option(min=1, max=36500, help="How long it is good; else for ever.", show_default=False)
     ] = None,
+    dry_run: DryRun = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,12 +46,21 @@ def create(
         if days is not None:
             end = datetime.now(UTC) + timedelta(days=days)
             expires = end.isoformat(timespec="seconds").replace("+00:00", "Z")
-        secret = book.create(name, scope, project or (EVERY,), expires)
+        first = not book.list()
+        secret = book.create(name, scope, project or (EVERY,), expires, dry_run=dry_run)
+        told = {"name": name, "scopes": scope, "projects": project or [EVERY], "expires": expires}
         if as_json:
-            emit({"name": name, "secret": secret, "scopes": scope, "projects": project or [EVERY], "expires": expires})
+            emit(told | ({"dry_run": True} if dry_run else {"secret": secret}))
             return
-        out().print(secret, markup=False)
-        err().print(f"[dim]This is the only time it is shown. Use it as: Authorization: Bearer {secret[:8]}…[/]")
+        if dry_run:
+            until = f" until {expires[:19]}" if expires else ""
+            out().print(f"[yellow]Would be:[/] a token {escape(name)} for {escape(' '.join(scope))} in "
+                        f"{escape(' '.join(told['projects']))}{until}.")
+        else:
+            out().print(secret, markup=False)
+            err().print(f"[dim]This is the only time it is shown. Use it as: Authorization: Bearer {secret[:8]}…[/]")
+        if first:
+            err().print("[dim]It is the first: from then on every request needs a token, also on this machine.[/]")
 
     run(work, as_json=as_json)
 
@@ -76,7 +87,7 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
             return
         table = Table(box=None, header_style="dim")
         for column in ("name", "good", "scopes", "projects", "created", "expires", "revoked"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in listed:
             good = "[green]yes[/]" if one["good"] else "[red]no[/]"
             table.add_row(escape(one["name"]), good, escape(" ".join(one["scopes"])), escape(" ".join(one["projects"])),
@@ -88,7 +99,8 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    name: Annotated[str, typer.Argument(help="Name of the token.")], data: Data = None, as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help="Name of the token.")], dry_run: DryRun = False, data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a token useless at once, for ever, also for running servers.
 
@@ -96,9 +108,12 @@ def revoke(
     """
 
     async def work() -> None:
-        token = reach_tokens(settings_of(data)).revoke(name)
+        token = reach_tokens(settings_of(data)).revoke(name, dry_run=dry_run)
         if as_json:
-            emit({"ok": True, "name": token.name, "revoked": token.revoked})
+            emit({"ok": True, "name": token.name, "revoked": token.revoked} | ({"dry_run": True} if dry_run else {}))
+        elif dry_run:
+            out().print(f"Token {escape(token.name)} " + (
+                "is revoked already." if token.revoked else "would be useless at once, for ever."))
         else:
             out().print(f"Token {escape(token.name)} is revoked.")
 

@@ -18,7 +18,7 @@ from domain.ids import MAIN, checked
 from domain.story.pov import DEFAULT_VIEW
 from domain.story.worldline import LANE_ALIASES, Lane, lane_named
 from gateways import cli_merging
-from gateways.cli_console import Actor, AsJson, Data, Project, emit, out, progress, run, settings_of, usage
+from gateways.cli_console import Actor, AsJson, Data, DryRun, Project, emit, out, progress, run, settings_of, usage
 from projections.boards.timeline_overlay import ShowOverlay
 from projections.story.worldline import ListWorldlines
 from services.bootstrap import Opened, open_everything
@@ -61,7 +61,7 @@ def list_(
             return
         table = Table(title=f"Worldlines of {escape(project)}", title_justify="left", box=None, header_style="dim")
         for column in ("worldline", "label", "parent", "left it at", "lane", "notes"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for one in items:
             left = str(one["forked_at"]) if one["parent_id"] else ""
             table.add_row(*map(escape, (one["id"], one["label"], one["parent_id"] or "", left, one["lane_label"],
@@ -84,6 +84,7 @@ def fork(
         str | None, typer.Option(help=" | ".join(get_args(Lane)) + "; else what the id implies.", show_default=False)
     ] = None,
     notes: Annotated[str, typer.Option(help="Why it was forked.")] = "",
+    dry_run: DryRun = False,
     actor: Actor = "console",
     data: Data = None,
     as_json: AsJson = False,
@@ -102,10 +103,13 @@ def fork(
             worldline_id=worldline, parent=parent, at=at, label=label, lane=lane, notes=notes
         )
         async with open_everything(settings_of(data), projecting=False, create=False) as opened:
-            receipt = await opened.studio.ask(command, Asker(actor), project=project)
+            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
             await opened.audited_everything()
         if as_json:
-            emit({"ok": True, "id": receipt.id, "version": receipt.version, "position": receipt.position})
+            told = {"ok": True, "id": receipt.id, "version": receipt.version, "position": receipt.position}
+            emit(told | ({"dry_run": True} if dry_run else {}))
+        elif dry_run:
+            out().print(f"Worldline [bold]{escape(worldline)}[/] of {escape(project)} would leave {escape(parent)}.")
         else:
             out().print(f"Worldline [bold]{escape(worldline)}[/] of {escape(project)} left {escape(parent)} "
                         f"(position {receipt.position}).")
@@ -201,6 +205,7 @@ def switch(
         str | None, typer.Option(help="Whose eyes; else those that belong there.", show_default=False)
     ] = None,
     view: View = DEFAULT_VIEW,
+    dry_run: DryRun = False,
     actor: Actor = "console",
     data: Data = None,
     as_json: AsJson = False,
@@ -210,7 +215,7 @@ def switch(
     comfyvn worldline switch what-if --project demo
     """
     _asked(lambda: SwitchWorldline(view=checked("view", view), id=checked("worldline", worldline), pov=pov),
-           project, actor, data, as_json, worldline, "looked at now")
+           project, actor, data, as_json, worldline, "looked at now", dry_run)
 
 
 @app.command()
@@ -218,7 +223,7 @@ def archive(
     worldline: Line,
     project: Project = "default",
     reason: Annotated[str, typer.Option(help="Why it is put away.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it would be.")] = False,
+    dry_run: DryRun = False,
     actor: Actor = "console",
     data: Data = None,
     as_json: AsJson = False,
@@ -233,19 +238,20 @@ def archive(
 
 @app.command()
 def restore(
-    worldline: Line, project: Project = "default", actor: Actor = "console", data: Data = None, as_json: AsJson = False,
+    worldline: Line, project: Project = "default", dry_run: DryRun = False, actor: Actor = "console",
+    data: Data = None, as_json: AsJson = False,
 ) -> None:
     """Take a worldline that was put away into use again.
 
     comfyvn worldline restore what-if --project demo
     """
     _asked(lambda: RestoreWorldline(worldline_id=checked("worldline", worldline)),
-           project, actor, data, as_json, worldline, "in use")
+           project, actor, data, as_json, worldline, "in use", dry_run)
 
 
 def _asked(
     make: Callable[[], Command], project: str, actor: str, data: Path | None, as_json: bool, worldline: str,
-    becomes: str, dry_run: bool = False,
+    becomes: str, dry_run: bool,
 ) -> None:
     """Asks one command and says what became of the worldline."""
 

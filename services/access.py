@@ -113,9 +113,10 @@ class TokenBook:
         self._tokens: tuple[Token, ...] = ()
 
     def create(
-        self, name: str, scopes: Sequence[str], projects: Sequence[str] = (EVERY,), expires: str | None = None
+        self, name: str, scopes: Sequence[str], projects: Sequence[str] = (EVERY,), expires: str | None = None, *,
+        dry_run: bool = False,
     ) -> str:
-        """A new token's secret: this is the only time that it can be seen.
+        """A new token's secret: this is the only time that it can be seen. With ``dry_run`` there is none.
 
         ``expires`` is RFC 3339 in UTC. Raises ``Invalid`` for a name, scope, project or time that is none, and
         ``Refused`` when the name is taken by a token that still exists.
@@ -125,14 +126,12 @@ class TokenBook:
             checked("name", name), "", self._checked_scopes(scopes), _checked_projects(projects), now,
             _checked_expiry(expires, now), "",
         )
+        if dry_run:
+            _check_free(name, self._current(), now)
+            return ""
         secret = PREFIX + secrets.token_urlsafe(32)
         with self._changing() as tokens:
-            if any(one.name == name and one.good_at(now) for one in tokens):
-                raise Refused(
-                    f"There is a token named {name} already.",
-                    error="token_exists",
-                    remediation=[Remedy("Choose another name, or revoke that one first.", "revoke_token")],
-                )
+            _check_free(name, tokens, now)
             tokens[:] = [one for one in tokens if one.name != name]
             tokens.append(token._replace(digest=_digest(secret)))
         return secret
@@ -141,14 +140,20 @@ class TokenBook:
         """Every token that was made, the revoked ones too, by name."""
         return tuple(sorted(self._current(), key=lambda one: one.name))
 
-    def revoke(self, name: str) -> Token:
-        """Makes a token useless at once, for ever; revoking it again is harmless. Raises ``NotFound``."""
-        with self._changing() as tokens:
-            for index, one in enumerate(tokens):
+    def revoke(self, name: str, *, dry_run: bool = False) -> Token:
+        """Makes a token useless at once, for ever; revoking it again is harmless. With ``dry_run`` it is only looked
+        for. Raises ``NotFound``."""
+        if dry_run:
+            for one in self._current():
                 if one.name == name:
-                    revoked = one if one.revoked else one._replace(revoked=self.clock())
-                    tokens[index] = revoked
-                    return revoked
+                    return one
+        else:
+            with self._changing() as tokens:
+                for index, one in enumerate(tokens):
+                    if one.name == name:
+                        revoked = one if one.revoked else one._replace(revoked=self.clock())
+                        tokens[index] = revoked
+                        return revoked
         raise NotFound(
             f"There is no token named {name[:96]}.",
             error="unknown_token",
@@ -274,6 +279,15 @@ def _token(told: dict[str, Any]) -> Token:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_free(name: str, tokens: Iterable[Token], now: str) -> None:
+    if any(one.name == name and one.good_at(now) for one in tokens):
+        raise Refused(
+            f"There is a token named {name} already.",
+            error="token_exists",
+            remediation=[Remedy("Choose another name, or revoke that one first.", "revoke_token")],
+        )
 
 
 def _checked_projects(projects: Sequence[str]) -> tuple[str, ...]:

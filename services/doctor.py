@@ -179,9 +179,13 @@ def signing_keys(settings: Settings) -> Finding:
 def _disk(settings: Settings) -> Finding:
     place = next(one for one in (settings.data.absolute(), *settings.data.absolute().parents) if one.exists())
     usage = shutil.disk_usage(place)
-    free = usage.free
-    detail = {"free_bytes": free, "total_bytes": usage.total}
-    text = f"{free / 2**30:,.1f} GiB free of {usage.total / 2**30:,.1f} GiB."
+    return disk_space(usage.free, usage.total)
+
+
+def disk_space(free: int, total: int) -> Finding:
+    """Whether so many bytes are enough to go on with."""
+    detail = {"free_bytes": free, "total_bytes": total}
+    text = f"{free / 2**30:,.1f} GiB free of {total / 2**30:,.1f} GiB."
     if free < NO_SPACE_BYTES:
         return Finding("disk space", "broken", text, "Make room: commands are refused when the disk is full.", detail)
     verdict: Verdict = "warning" if free < LITTLE_SPACE_BYTES else "well"

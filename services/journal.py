@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections import deque
 from collections.abc import MutableMapping
@@ -59,7 +60,8 @@ def configure(level: str, style: Literal["auto", "pretty", "json"] = "auto") -> 
     ]
     if pretty:
         plain = structlog.dev.plain_traceback
-        last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
+        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        last.append(structlog.dev.ConsoleRenderer(colors=coloured, exception_formatter=plain))
     else:
         last.append(structlog.processors.JSONRenderer(default=str))
     last.append(_without_known)

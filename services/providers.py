@@ -152,9 +152,9 @@ class Providers:
     # --- connecting -------------------------------------------------------------------------------------------------
 
     async def connect(
-        self, id_: str, values: Mapping[str, Any], asker: Asker, *, verify: bool = True
+        self, id_: str, values: Mapping[str, Any], asker: Asker, *, verify: bool = True, dry_run: bool = False
     ) -> dict[str, Any]:
-        """Tries a key, seals it, records that. Connecting again is rotating.
+        """Tries a key, seals it, records that. Connecting again is rotating. With ``dry_run`` it is only tried.
 
         Raises ``NotFound``, ``Invalid`` for parts that do not fit, ``Refused`` when the provider says no or there is no
         engine to ask it, ``Unavailable`` when the provider or the vault does not answer. Nothing is stored then.
@@ -169,6 +169,10 @@ class Providers:
                     if (why := await self._asked(provider)) is not None:
                         raise _said_no(provider, why)
                     balance = await self._asked_balance(id_)
+            if dry_run:
+                return {"ok": True, "dry_run": True, "id": id_, **_balance(balance), "verified": verify, "key": None,
+                        "message": ("The key is good. " if verify else "Nobody was asked whether the key is good. ")
+                        + "Nothing was stored."}
             before = await self.studio.vault(id_)
             since_before = (await self.studio.vault.all()).get(id_)
             kept = await self.studio.vault.put(id_, key, self.studio.clock())
@@ -225,11 +229,15 @@ class Providers:
         return {"ok": True, "id": id_, **_balance(balance), "message": "The key is good.", "error": None,
                 "remediation": []}
 
-    async def remove(self, id_: str, asker: Asker, *, reason: str = "") -> dict[str, Any]:
-        """Takes the key out of the vault and records that. Raises ``NotFound`` and ``Unavailable``."""
+    async def remove(
+        self, id_: str, asker: Asker, *, reason: str = "", dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Takes the key out of the vault and records that; with ``dry_run`` it only looks whether there is one. Raises
+        ``NotFound`` and ``Unavailable``."""
         provider = _provider(id_)
         async with self._locks.setdefault(id_, asyncio.Lock()):
-            removed = await self.studio.vault.remove(id_)
+            kept = self.studio.vault
+            removed = (await kept.all()).get(id_) if dry_run else await kept.remove(id_)
             self.studio.engines.forget(id_)
             known = await self._recorded(id_)
             if removed is None and known is None:
@@ -237,6 +245,9 @@ class Providers:
                     f"{provider.name} is not connected.", error="not_connected",
                     remediation=[Remedy("GET /api/providers lists what is.", "list_providers")],
                 )
+            if dry_run:
+                return {"ok": True, "dry_run": True, "id": id_, "message": f"The key of {provider.name} would be "
+                        "forgotten here; nobody could get it back from this studio."}
             await self.studio.ask(RecordDisconnection(provider_id=id_, reason=reason), asker, project=PROJECT)
         return {"ok": True, "id": id_, "message": f"{provider.name} is disconnected; its key is forgotten here. "
                 "Revoke it at the provider if it may have leaked."}

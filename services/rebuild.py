@@ -60,7 +60,7 @@ async def rebuild(
     next try starts clean. A projection that fails at an event keeps its live tables. Raises ``NotFound`` for a name
     that nobody declares, ``Overtaken`` when somebody else begins to rebuild the same, ``Unavailable``.
     """
-    chosen = _chosen(registry, names)
+    chosen = named(registry, names)
     aside = await finished(None, models.mend)
     if aside is not None:
         log_.warning("damaged read side moved aside", kept_as=aside)
@@ -88,7 +88,7 @@ async def verify(
     version of its projection has made.
     """
     pinned: list[tuple[Projection, Fingerprint]] = []
-    for projection in _chosen(registry, names):
+    for projection in named(registry, names):
         live = await finished(None, models.fingerprint, projection.name)
         if live.version != projection.version:
             raise _outdated(projection, live.version)
@@ -109,7 +109,7 @@ async def verify(
 
 async def resume(models: ReadModels, registry: Registry, name: str) -> None:
     """Lets a stopped read model go on from where it stopped; a running projector takes it up within a second."""
-    _chosen(registry, [name])
+    named(registry, [name])
     await finished(None, models.resume, name)
 
 
@@ -191,7 +191,8 @@ def _compared(track: Track, live: Fingerprint, built: Fingerprint) -> list[Verif
     ]
 
 
-def _chosen(registry: Registry, names: Sequence[str]) -> list[Projection]:
+def named(registry: Registry, names: Sequence[str]) -> list[Projection]:
+    """The projections of these names, all where there are none. Raises ``NotFound``."""
     unknown = sorted(set(names) - registry.projections.keys())
     if unknown:
         raise NotFound(

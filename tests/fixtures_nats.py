@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -160,12 +161,16 @@ def started(config: Path) -> subprocess.Popen[bytes]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on."""
+    """Ports of the loopback address that nobody listens on, below those that the system hands out: until they are
+    used, nobody gets one of them by chance."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        found: list[int] = []
+        while len(found) < number:
+            one, port = stack.enter_context(socket.socket()), secrets.choice(range(20_000, 32_000))
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 async def forget_everything(urls: list[str]) -> None:

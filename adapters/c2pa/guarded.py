@@ -78,7 +78,7 @@ class Guarded:
 
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
-            words = [sys.executable, "-m", "adapters.c2pa.child", str(self._memory)]
+            words = [sys.executable, "-P", "-m", "adapters.c2pa.child", str(self._memory)]
             self._child = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=-1,
             )

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -223,13 +223,14 @@ class EmbeddedServer:
                 os.kill(self.pid, signal.SIGTERM)
 
 
-def find_binary() -> Path:
-    """The nats-server to run: beside the interpreter that runs this, else on PATH; raises ``Unavailable``."""
+def find_binary(places: Sequence[Path] = (), path: str | None = None) -> Path:
+    """The nats-server to run: in one of the ``places`` (by default beside the interpreter that runs this), else on the
+    ``path`` (by default PATH). Raises ``Unavailable``."""
     name = "nats-server.exe" if os.name == "nt" else "nats-server"
-    for place in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
+    for place in places or (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
         if (place / name).is_file():
             return place / name
-    found = shutil.which(name)
+    found = shutil.which(name, path=path)
     if found is None:
         raise _unstartable("there is no nats-server beside the Python interpreter or on PATH")
     return Path(found)

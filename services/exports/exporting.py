@@ -72,6 +72,8 @@ async def export_folder(
     ``Unavailable`` and ``Stopped``; whatever is raised, the folder is as it was."""
     tell("reading", 0, 0)
     position = _position(gathered)
+    if not force:
+        await asyncio.to_thread(folders.check_ours, folder)
     was = await asyncio.to_thread(_there, folder)
     if was is not None and was.whole and was.recipe == await asyncio.to_thread(lambda: gathered.recipe):
         # Everything that it would be written from is the same, and every file stands there as it was written.

@@ -10,10 +10,11 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
@@ -158,13 +159,7 @@ def check(folder: Path, was: Standing, placing: Placing, *, force: bool) -> None
     if force:
         return
     if was.extra and not was.ours:
-        raise Refused(
-            f"{folder.name} is not empty, and no export of a story: nothing is written over it.",
-            error="not_an_export",
-            remediation=[Remedy("Choose a folder that is empty or not there.", "choose_folder"),
-                         Remedy("Or say --force: files of the same names are written over, others stay.", "force")],
-            detail={"folder": folder.name, "files": list(was.extra[:SHOWN])},
-        )
+        raise _foreign(folder, was.extra[:SHOWN])
     if placing.edited:
         raise Refused(
             f"{len(placing.edited)} exported files were changed by hand, {placing.edited[0]} for one.",
@@ -173,6 +168,21 @@ def check(folder: Path, was: Standing, placing: Placing, *, force: bool) -> None
                          Remedy("Or say --force: they are written over.", "force")],
             detail={"folder": folder.name, "files": list(placing.edited[:SHOWN])},
         )
+
+
+def check_ours(folder: Path) -> None:
+    """The same for a folder that is no export of ours, before all that is in it is looked at: it may be a home."""
+    if folder.is_dir() and not _provenance(folder) and (files := [*islice(_files(folder), SHOWN)]):
+        raise _foreign(folder, sorted(files))
+
+
+def _foreign(folder: Path, files: Sequence[str]) -> Refused:
+    return Refused(
+        f"{folder.name} is not empty, and no export of a story: nothing is written over it.", error="not_an_export",
+        remediation=[Remedy("Choose a folder that is empty or not there.", "choose_folder"),
+                     Remedy("Or say --force: files of the same names are written over, others stay.", "force")],
+        detail={"folder": folder.name, "files": list(files)},
+    )
 
 
 def placed(
@@ -187,6 +197,8 @@ def placed(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.parent):
             recovered(folder)
+            if not force:
+                check_ours(folder)
             was = standing(folder)
             placing = compared(package, was)
             check(folder, was, placing, force=force)

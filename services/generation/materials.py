@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from domain.errors import NotFound, Unavailable
 from domain.ids import UNBRANCHED
@@ -19,8 +19,12 @@ from domain.studio.asset import Registered
 from domain.studio.asset_values import UID_LENGTH
 from domain.studio.fault import Fault, fault
 from domain.studio.preset_model import FILES, Preset
+from domain.studio.preset_plan import PlannedStep
 from services.dispatcher import Dispatcher
 from services.generation.tasks import gone
+
+PICTURES: Final = frozenset({"image", "video"})
+"""Kinds of assets that can show a character."""
 
 WORDS_LIMIT = 1000
 """Most characters that a character adds to a prompt."""
@@ -59,6 +63,32 @@ async def assets_of(
                                    field=name, media_type=asset.media_type))
             else:
                 found[uid] = asset
+    return found, wrong
+
+
+async def assets_behind(
+    dispatcher: Dispatcher, project: str, character: Mapping[str, Any], steps: Sequence[PlannedStep],
+    known: Mapping[str, Registered],
+) -> tuple[dict[str, Registered], list[Fault]]:
+    """The assets that steps work on and no input names, which are the pictures of the character; and what is wrong
+    with them."""
+    found: dict[str, Registered] = {}
+    wrong: list[Fault] = []
+    refs = (ref for step in steps for refs in step.inputs.values() for ref in refs)
+    for uid in dict.fromkeys(ref.removeprefix("asset:") for ref in refs if ref.startswith("asset:")):
+        if uid in known:
+            continue
+        what = "portrait" if uid == character.get("portrait") else "picture"
+        whose = f"The {what} of character {character.get('id')} is asset {uid[:60]}"
+        help_ = f"Give the character another {what}, or leave it away."
+        asset = await newest(dispatcher, Stream(project, UNBRANCHED, ASSET, uid)) if len(uid) == UID_LENGTH else None
+        if not isinstance(asset, Registered):
+            wrong.append(fault("FILE_NOT_FOUND", f"{whose}, which project {project} has not. {help_}", uid=uid))
+        elif asset.content not in PICTURES:
+            wrong.append(fault("FILE_REFUSED", f"{whose}, which is of the kind {asset.content}. {help_}", uid=uid,
+                               media_type=asset.media_type))
+        else:
+            found[uid] = asset
     return found, wrong
 
 

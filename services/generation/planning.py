@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from secrets import randbelow
 from typing import Any
 
-from domain.errors import ComfyVNError, Remedy
+from domain.errors import ComfyVNError, NotFound, Remedy
 from domain.ids import UNBRANCHED, token
 from domain.ports import Stream
 from domain.studio.asset import Registered
@@ -27,7 +27,7 @@ from services.generation.estimating import estimated
 from services.generation.faults import raised
 from services.generation.library import Found, earlier_preset, find_preset
 from services.generation.likeness import faces
-from services.generation.materials import assets_of, character_of, newest, unkept
+from services.generation.materials import assets_behind, assets_of, character_of, newest, unkept
 from services.generation.wishes import ACCOUNT, STATEMENT, Wish
 from services.models.supplying import supplier
 from services.studio import Studio
@@ -112,7 +112,7 @@ async def job_state(studio: Studio, project: str, job_id: str) -> Any:
     try:
         stream = Stream(project, UNBRANCHED, JOB, token(job_id))
     except ValueError:
-        raise raised(fault("FILE_NOT_FOUND", f"There is no job {job_id[:100]}.")) from None
+        raise _no_job(f"There is no job {job_id[:100]}.") from None
     return await newest(studio.dispatcher, stream)
 
 
@@ -138,6 +138,10 @@ async def _planned(
     able = await _able(studio, preset, project)
     sketch = outline(preset, drawn, able)
     _can(sketch, able, preset, drawn)
+    shown_of, wrong = await assets_behind(studio.dispatcher, project, character, sketch.steps, assets)
+    if wrong := [*wrong, *await unkept(studio.blobs, shown_of)]:
+        raise raised(wrong[0])
+    assets |= shown_of
     faced = await faces(studio, project, preset, given, sketch.steps, agreed=consent is not None)
     if faced and consent is None:
         raise _no_consent(preset, _naming(preset, given, faced), next(iter(faced.values())))
@@ -276,7 +280,11 @@ def _request_of(job: Any) -> Request:
         case Closed():
             return job.was.request
         case _:
-            raise raised(fault("FILE_NOT_FOUND", "There is no such job."))
+            raise _no_job("There is no such job.")
+
+
+def _no_job(message: str) -> NotFound:
+    return NotFound(message, error="FILE_NOT_FOUND", remediation=[Remedy("List the jobs of the project.", "list_jobs")])
 
 
 def _wish_of(

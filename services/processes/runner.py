@@ -82,8 +82,9 @@ class Runner:
             found.append(Surveyed(process.name, process.about, waiting, in_flight, tuple(await inbox.parked())))
         return found
 
-    async def rerun(self, name: str, position: int | None = None) -> list[int]:
-        """Runs a parked event again, or all of them; the positions that are done with now.
+    async def rerun(self, name: str, position: int | None = None, *, dry_run: bool = False) -> list[int]:
+        """Runs a parked event again, or all of them; the positions that are done with now. With ``dry_run`` those that
+        would be run.
 
         Raises ``NotFound`` for an unknown process or an event that is not parked, and whatever stops the first that
         fails again; that one and those after it stay parked.
@@ -99,6 +100,8 @@ class Runner:
                 remediation=[Remedy("List what is parked.", "list_parked")],
                 detail={"processes": [one.name for one in self.processes]},
             )
+        if dry_run:
+            return positions
         async with process.opened(self.studio) as react:
             for one in positions:
                 async for batch in self.studio.log.read(after=one - 1, upto=one):

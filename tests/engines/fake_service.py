@@ -123,8 +123,9 @@ class FakeService:
 class ServiceRig(Rig):
     """The levers of a fake service, for the suite of all engines."""
 
-    patience = 5.0
     pause = 0.005
+    patience_seconds = 10.0
+    """How long the adapter waits for an answer: longer than a machine with much to do takes for one."""
     failure: Any = {}
     service: FakeService
 
@@ -184,7 +185,9 @@ class ServiceRig(Rig):
         self.service.drop_next = True
 
     async def silence(self) -> None:
-        self.service.silent = True
+        self.service.silent, self.patience_seconds = True, 0.5
+        await self.engine.close()
+        self.engine = self.made()
 
     async def vanish(self) -> None:
         await self.service.server.kill()

@@ -7,7 +7,7 @@ Parameters of a task: ``bytes`` (text of the product; by default a small PNG mad
 times that), ``products`` (how many), ``seconds`` (how long it works), ``refuse`` (a fault code, for so many ``times``),
 ``vanish`` (``before`` or ``after`` it has the task, the connection is gone), ``fail`` (a fault code at the end;
 ``charged``), ``lose`` (it forgets the task), ``cost`` (dollars), ``stubborn`` (cannot be cancelled), ``slow_submit``
-(seconds).
+(seconds), ``gate`` (a file in its folder: until that is there it does not answer).
 """
 
 from __future__ import annotations
@@ -124,6 +124,8 @@ class ScriptedEngine:
                     assert sum([len(piece) async for piece in pieces]) == material.size
         if told.get("slow_submit"):
             await asyncio.sleep(float(told["slow_submit"]))  # type: ignore[arg-type]
+        while told.get("gate") and not (self.folder / str(told["gate"])).exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         if told.get("refuse") and self._times("refused", task) < int(told.get("times", 10**9)):  # type: ignore[arg-type]
             raise EngineError(fault(str(told["refuse"]), "It was told to refuse."))
         if told.get("vanish") == "before" and self._times("vanished", task) < int(told.get("times", 1)):  # type: ignore[arg-type]

@@ -111,7 +111,7 @@ def environments(folder: Path) -> bytes:
 
 
 def nobody_at_work(folder: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while at_work(folder):
         assert time.monotonic() < deadline, "a process outlives its worker"
         time.sleep(0.02)
@@ -272,7 +272,7 @@ def test_endless_and_wrong_bytes_are_not_taken(tmp_path: Path) -> None:
     task = Task("one", "upscale_image", "lanczos", {}, {"image": stored.materials})
 
     async def scenario(engine: StudioLocal) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(EngineError) as caught:
                 await engine.submit(task, Endless())
         assert caught.value.submission is Submission.REFUSED

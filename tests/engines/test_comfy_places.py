@@ -37,7 +37,7 @@ def test_behind_a_login_the_key_opens_every_door(key: str, header: str) -> None:
             assert (await engine.health()).status == "running"
             accepted, made = await done(engine, card("behind"))
             assert await fetched(engine, accepted, made.products[0])
-            assert await asyncio.wait_for(server.opened.get(), 5)
+            assert await asyncio.wait_for(server.opened.get(), 30)
         health = await without.health()
         assert (health.status, health.remedy and health.remedy[1]) == ("not_connected", "add_key")
         error = await refused(without.submit(card("without"), STORED))
@@ -62,7 +62,7 @@ def test_below_a_path_everything_is_found() -> None:
         try:
             accepted, made = await done(engine, card("below"))
             assert await fetched(engine, accepted, made.products[0])
-            assert await asyncio.wait_for(server.opened.get(), 5)
+            assert await asyncio.wait_for(server.opened.get(), 30)
         finally:
             await engine.close()
         health = await at_the_root.health()
@@ -123,7 +123,7 @@ def test_a_run_whose_socket_breaks_at_its_end_is_found_in_the_history() -> None:
     async def scenario(server: FakeComfy, engine: LocalComfy) -> None:
         server.gate.clear()
         accepted = await engine.submit(card("ending"), STORED)
-        await asyncio.wait_for(server.opened.get(), 5)
+        await asyncio.wait_for(server.opened.get(), 30)
         server.refuse["/ws"] = 502  # and it cannot be opened again
         server.disconnect()
         server.gate.set()

@@ -37,7 +37,7 @@ class FalRig(ServiceRig):
 
     def made(self) -> Engine:
         url = self.service.url
-        return Fal(self.known(), queue=url, platform=url, storage=url, patience_seconds=0.6)
+        return Fal(self.known(), queue=url, platform=url, storage=url, patience_seconds=self.patience_seconds)
 
     def task(self, attempt: str) -> Task:
         return Task(attempt, "text_to_image", "fal-ai/flux/dev", {"prompt": f"a harbour, {attempt}", "seed": 7})

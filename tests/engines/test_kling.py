@@ -22,13 +22,15 @@ from domain.ports.engines import Accepted, Cancelling, Done, Engine, Failed, Mat
 
 class KlingRig(ServiceRig):
     service: FakeKling
+    costs_seconds = 0.05
     failure = f"the task failed with {FakeKling.key} at /home/someone/x"
 
     def credentials(self) -> dict[str, str]:
         return {"access_key": self.service.access_key, "secret_key": self.service.key}
 
     def made(self) -> Engine:
-        return Kling(self.known(), url=self.service.url, patience_seconds=0.6, costs_seconds=0.05)
+        return Kling(self.known(), url=self.service.url, patience_seconds=self.patience_seconds,
+                     costs_seconds=self.costs_seconds)
 
     def task(self, attempt: str) -> Task:
         return Task(attempt, "text_to_video", "kling-v2-6", {"prompt": f"a harbour, {attempt}", "seed": 7})
@@ -193,12 +195,15 @@ def test_nothing_can_be_cancelled_and_that_is_said() -> None:
 
 def test_packs_are_asked_for_at_most_once_a_while() -> None:
     async def story(rig: KlingRig, kling: FakeKling) -> None:
+        rig.costs_seconds = 1.0
+        await rig.engine.close()
+        rig.engine = rig.made()
         balances = await asyncio.gather(*(rig.engine.balance() for _ in range(5)), rig.engine.health())
         assert len(kling.asked_costs) == 1
         assert balances[0] is not None
         assert (balances[0].amount, balances[0].unit) == (41.5, "units")
         assert "12 hours" in balances[0].note
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(rig.costs_seconds + 0.05)
         await rig.engine.verify()
         assert len(kling.asked_costs) == 2
 

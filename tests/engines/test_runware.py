@@ -28,7 +28,7 @@ class RunwareRig(ServiceRig):
     failure = {"code": "providerError", "message": f"the runner said {FakeRunware.key} in /home/someone/x"}
 
     def made(self) -> Engine:
-        return Runware(self.known(), url=f"{self.service.url}/v1", patience_seconds=0.6)
+        return Runware(self.known(), url=f"{self.service.url}/v1", patience_seconds=self.patience_seconds)
 
     def task(self, attempt: str) -> Task:
         return Task(attempt, "text_to_image", "runware:101@1", {"prompt": f"a harbour, {attempt}", "seed": 7})

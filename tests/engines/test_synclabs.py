@@ -43,7 +43,8 @@ class SyncRig(ServiceRig):
     failure = {"error": f"the runner said {FakeSync.key} in /home/someone/x", "error_code": "generation_failed"}
 
     def made(self) -> Engine:
-        return WithFiles(self.known(), url=self.service.url, patience_seconds=0.6, upload_seconds=0.8)
+        return WithFiles(self.known(), url=self.service.url, patience_seconds=self.patience_seconds,
+                         upload_seconds=self.patience_seconds)
 
     def task(self, attempt: str) -> Task:
         return Task(attempt, "lip_sync", "lipsync-2", {"seed": 7}, {"video": [VIDEO], "audio": [AUDIO]})

@@ -19,7 +19,7 @@ from domain.exchange.renpy.package import Package, package
 from domain.story.play import story
 from services.exports.archive import packed
 from services.exports.exporting import Stopped
-from services.exports.folder import placed, standing
+from services.exports.folder import check_ours, placed, standing
 from services.exports.previewing import preview
 
 BYTES = b"not really a picture"
@@ -231,6 +231,22 @@ def test_a_preview_tells_each_files_fate_and_touches_nothing(tmp_path: Path) -> 
     assert '-    "Halt! intro"' in diff
     assert '+    "Stop! intro"' in diff
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_folder_of_somebody_else_is_refused_before_it_is_looked_through(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for number in range(60):
+        (home / "letters" / str(number)).mkdir(parents=True)
+        (home / "letters" / str(number) / "letter").write_text("Dear Mara")
+    with pytest.raises(Refused) as caught:
+        check_ours(home)
+    assert (caught.value.code, len(caught.value.detail["files"])) == ("not_an_export", 50)
+    check_ours(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    check_ours(tmp_path / "empty")
+    put(tmp_path / "game", game())
+    (tmp_path / "game" / "mine.txt").write_text("a note")
+    check_ours(tmp_path / "game")
 
 
 def test_the_same_game_is_the_same_archive(tmp_path: Path) -> None:

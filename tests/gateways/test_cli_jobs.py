@@ -117,6 +117,22 @@ def test_jobs_are_watched_until_nothing_is_under_way(data: Path) -> None:
         assert (changes[-1]["event"], changes[-1]["status"]) == ("JobCompleted", "completed")
 
 
+def test_a_job_is_moved_in_the_queue_and_looked_at_before(data: Path) -> None:
+    assert told("prioritise", "waits", "9", "--dry-run", data=data) | {"position": 0} == {
+        "ok": True, "id": "waits", "changed": True, "position": 0, "dry_run": True}
+    assert told("prioritise", "waits", "9", data=data)["changed"]
+    assert not told("prioritise", "waits", "9", "--dry-run", data=data)["changed"]
+    assert console("jobs", "release", "waits", "--dry-run", data=data).exit_code == console(
+        "jobs", "release", "waits", data=data).exit_code
+
+
+def test_a_list_that_was_cut_goes_on(data: Path) -> None:
+    first = told("list", "--limit", "3", data=data)
+    rest = told("list", "--limit", "3", "--cursor", first["next"], data=data)
+    assert [one["job_id"] for one in (*first["items"], *rest["items"])] == ["goes", "waits", "doubtful", "done"]
+    assert rest["next"] is None
+
+
 def test_a_job_is_stopped_once(data: Path) -> None:
     assert told("cancel", "goes", "--dry-run", data=data)["changed"]
     assert told("show", "goes", data=data)["status"] == "queued"
@@ -128,6 +144,8 @@ def test_a_job_is_stopped_once(data: Path) -> None:
 def test_a_doubt_is_settled_by_whoever_has_looked(data: Path) -> None:
     assert console("jobs", "resolve", "doubtful", data=data).exit_code == ExitCode.USAGE
     assert console("jobs", "resolve", "done", "--never-accepted", data=data).exit_code == ExitCode.REFUSED
+    assert told("resolve", "doubtful", "--never-accepted", "--dry-run", data=data)["dry_run"]
+    assert told("show", "doubtful", data=data)["status"] == "uncertain"
     assert told("resolve", "doubtful", "--never-accepted", "--notes", "not in their list", data=data)["changed"]
     assert told("show", "doubtful", data=data)["status"] == "queued"
 

@@ -52,6 +52,13 @@ def test_a_key_is_connected_listed_rotated_and_removed(tmp_path: Path) -> None:
     assert (listed["provider_fal"]["connected"], listed["provider_fal"]["key"]["verified"]) == (True, False)
     assert listed["provider_fal"]["key"]["connected_by"] == "console"
     assert asked("list")[0] == 0
+    vault = {place: place.read_bytes() for place in tmp_path.rglob("vault*") if place.is_file()}
+    assert vault
+    foretold = console("providers", "rotate-key", "--dry-run", "--json", data=tmp_path / "studio")
+    assert (json.loads(foretold.stdout)["keys"], json.loads(foretold.stdout)["dry_run"]) == (1, True)
+    foretold = console("providers", "remove", "provider_fal", "--dry-run", data=tmp_path / "studio")
+    assert (foretold.returncode, "would be forgotten" in " ".join(foretold.stdout.split())) == (0, True)
+    assert {place: place.read_bytes() for place in vault} == vault
     code, said = asked("rotate-key", "--json")
     assert code == 0, said
     assert asked("remove", "provider_fal", "--reason", "done")[0] == 0

@@ -28,7 +28,7 @@ def test_health_is_ok_while_the_log_and_the_read_side_answer() -> None:
 @pytest.mark.parametrize("part", ["log", "read_side"])
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 def test_health_says_which_part_does_not_answer(part: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateways.http.health.ASK_SECONDS", 0.1)
+    monkeypatch.setattr("gateways.http.health.ASK_SECONDS", 1.5)
     released = threading.Event()
 
     def failing(*_: Any) -> Any:

@@ -213,7 +213,7 @@ def test_a_port_that_somebody_else_took_is_left_to_them(tmp_path: Path) -> None:
     run(body())
 
 
-def test_what_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the store should be")
     with pytest.raises(Unavailable) as caught:
         run(EmbeddedServer.start(tmp_path))  # type: ignore[arg-type]
@@ -223,11 +223,8 @@ def test_what_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "blocked").write_text("")
     with pytest.raises(Unavailable):
         run(EmbeddedServer.start(tmp_path / "blocked"))  # type: ignore[arg-type]
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(Unavailable) as caught:
-        find_binary()
+        find_binary([tmp_path], path=str(tmp_path))
     assert "no nats-server" in caught.value.message
 
 

@@ -109,13 +109,13 @@ def test_nothing_to_deliver_is_an_empty_fetch(opened: Opened) -> None:
 def test_what_is_acknowledged_comes_no_more_also_to_the_next_worker(opened: Opened) -> None:
     async def scenario(log: Log, inboxes: Inboxes) -> None:
         await append(log, "asset", "asset")
-        first, second = await take(await inbox_of(inboxes, ack_wait_seconds=0.3), 2)
+        first, second = await take(await inbox_of(inboxes, ack_wait_seconds=1.0), 2)
         await first.ack()
-        again = await take(await inbox_of(inboxes, ack_wait_seconds=0.3), 1)
+        again = await take(await inbox_of(inboxes, ack_wait_seconds=1.0), 1)
         assert again[0].recorded == second.recorded
         assert again[0].attempt == 2
         await again[0].ack()
-        assert await (await inbox_of(inboxes, ack_wait_seconds=0.3)).fetch(2, 0.6) == []
+        assert await (await inbox_of(inboxes, ack_wait_seconds=1.0)).fetch(2, 1.3) == []
 
     run(opened, scenario)
 
@@ -123,9 +123,9 @@ def test_what_is_acknowledged_comes_no_more_also_to_the_next_worker(opened: Open
 def test_a_worker_that_says_it_is_working_keeps_its_delivery(opened: Opened) -> None:
     async def scenario(log: Log, inboxes: Inboxes) -> None:
         await append(log, "asset")
-        inbox = await inbox_of(inboxes, ack_wait_seconds=0.5)
+        inbox = await inbox_of(inboxes, ack_wait_seconds=1.5)
         (delivery,) = await take(inbox, 1)
-        for _ in range(6):
+        for _ in range(10):
             await delivery.working()
             assert await inbox.fetch(1, 0.2) == []
         await delivery.ack()
@@ -161,10 +161,10 @@ def test_only_so_many_are_unanswered_at_a_time(opened: Opened) -> None:
 def test_what_is_given_up_is_parked_until_it_is_forgotten(opened: Opened) -> None:
     async def scenario(log: Log, inboxes: Inboxes) -> None:
         (position,) = await append(log, "asset")
-        inbox = await inbox_of(inboxes, ack_wait_seconds=0.3)
+        inbox = await inbox_of(inboxes, ack_wait_seconds=1.0)
         (delivery,) = await take(inbox, 1)
         await delivery.give_up("the paint is “dry”", TIME)
-        assert await (await inbox_of(inboxes, ack_wait_seconds=0.3)).fetch(1, 0.6) == []
+        assert await (await inbox_of(inboxes, ack_wait_seconds=1.0)).fetch(1, 1.3) == []
         assert await inbox.parked() == [(position, 1, "the paint is “dry”", TIME)]
         assert (await inbox.status()).parked == 1
         await inbox.forget(position)

@@ -71,9 +71,10 @@ def test_who_says_nothing_loses_it(opened: Opened) -> None:
         async with opened() as (one, two):
             lease = await one.acquire("job.demo.j1")
             began = monotonic()
-            while (other := await two.acquire("job.demo.j1")) is None:  # noqa: ASYNC110 - it ends by time alone
-                await asyncio.sleep(0.02)
-            assert 0.8 * SECONDS < monotonic() - began < 5 * SECONDS
+            async with asyncio.timeout(60 * SECONDS):
+                while (other := await two.acquire("job.demo.j1")) is None:  # noqa: ASYNC110 - it ends by time alone
+                    await asyncio.sleep(0.02)
+            assert monotonic() - began > 0.8 * SECONDS
             assert not lease.held
             assert not await lease.renew()
             assert other.held
@@ -87,7 +88,7 @@ def test_who_renews_keeps_it(opened: Opened) -> None:
             lease = await one.acquire("job.demo.j1")
             end = monotonic() + 2.5 * SECONDS
             while monotonic() < end:
-                await asyncio.sleep(SECONDS / 4)
+                await asyncio.sleep(SECONDS / 10)
                 assert await lease.renew()
                 assert await two.acquire("job.demo.j1") is None
             assert lease.held
@@ -123,7 +124,7 @@ def test_everybody_hears_a_wake(opened: Opened) -> None:
         async with opened() as (one, two):
             heard: asyncio.Queue[str] = asyncio.Queue()
             two.listen(heard.put_nowait)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while heard.empty():  # a subscription needs a moment to arrive at the server
                     await one.wake("demo.j1")
                     await asyncio.sleep(0.02)

@@ -165,7 +165,7 @@ def test_without_a_majority_nothing_is_confirmed_and_the_same_events_succeed_onc
 
 def test_a_server_that_hangs_leaves_an_unknown_outcome_and_a_repetition_settles_it(nats_server: Server) -> None:
     async def body() -> None:
-        log = await nats_server.connect(patience_seconds=1)
+        log = await nats_server.connect(patience_seconds=3)
         pid = nats_server.embedded.pid
         try:
             await log.append([Commit(stream(), 0, events(1))])

@@ -55,10 +55,10 @@ def example() -> ModuleType:
 def test_the_example_counts_what_was_and_what_comes(nats_server: Server, example: ModuleType) -> None:
     _append(nats_server, Commit(stream("a"), 0, events(3)), Commit(stream("b"), 0, (event(type="JobQueued"),)))
     with example.runner(_env(nats_server)) as running:
-        running.wait(4, timeout=10)
+        running.wait(4, timeout=60)
         assert running.projection.view.events == {"SceneOpened": 3, "JobQueued": 1}
         position = _append(nats_server, Commit(stream("c"), 0, (event(type="JobQueued"),)))
-        running.wait(position, timeout=10)
+        running.wait(position, timeout=60)
         assert running.projection.view.events["JobQueued"] == 2
     running.app.close()
 

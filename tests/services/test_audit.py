@@ -311,7 +311,7 @@ def test_an_unusable_key_is_a_clear_error(tmp_path: Path) -> None:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - the thing awaited has no event to wait for
             await asyncio.sleep(0.01)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -191,15 +192,12 @@ def test_an_outside_single_server_is_warned_about(studio_factory: StudioFactory,
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(1, "broken"), (2**30, "warning"), (2**40, "well")])
-def test_room_on_the_disk_is_judged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, verdict: str
-) -> None:
-    class Usage:
-        total = 2**41
+def test_room_on_the_disk_is_judged(free: int, verdict: str) -> None:
+    assert doctor.disk_space(free, 2**41).verdict == verdict
 
-    Usage.free = free  # type: ignore[attr-defined]
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: Usage)
-    assert looked_at(tmp_path)["disk space"].verdict == verdict
+
+def test_room_on_the_disk_of_the_folder_is_looked_at(tmp_path: Path) -> None:
+    assert looked_at(tmp_path)["disk space"].detail["total_bytes"] == shutil.disk_usage(tmp_path).total
 
 
 def test_a_folder_that_others_may_read_is_warned_about(tmp_path: Path) -> None:

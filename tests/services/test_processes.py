@@ -164,6 +164,8 @@ def test_what_fails_again_and_again_is_parked_shown_and_can_be_run_again(tmp_pat
             await runner.rerun("tagger")
         assert len((await runner.survey())[0].parked) == 1
         broken = False
+        assert await runner.rerun("tagger", dry_run=True) == [1]
+        assert types(log) == ["AssetRegistered"]
         assert await runner.rerun("tagger", 1) == [1]
         assert types(log) == ["AssetRegistered", "AssetDescribed"]
         assert (await runner.survey())[0].parked == ()

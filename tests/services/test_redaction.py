@@ -161,19 +161,19 @@ def test_it_is_fast_enough_for_every_line() -> None:
     redactor = knowing(*(f"{PLAIN}{number}" for number in range(20)))
     line = json.dumps({"event": "job_progress", "note": "a monkey in a garden % & \\ " * 20, "n": list(range(50))})
     redactor.text(line)
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100):
         assert redactor.text(line) == line
-    assert time.perf_counter() - began < 2.0
+    assert time.thread_time() - began < 2.0
 
 
 @pytest.mark.parametrize("text", ["%" * 50_000, "\\" * 50_000, "api_key" * 8_000, '"' * 50_000, "a-" * 30_000,
                                   "k-" * 30_000, "eyJ" * 20_000, "://" * 20_000, "&amp;" * 20_000, "A" * 100_000])
 def test_no_text_makes_it_slow(text: str) -> None:
     redactor = knowing(KEY, PLAIN, "k-k-k-k-k-k-k-k-0")
-    began = time.perf_counter()
+    began = time.thread_time()
     redactor.text(text)
-    assert time.perf_counter() - began < 3.0
+    assert time.thread_time() - began < 3.0
 
 
 KEPT = 'fk-9f8e7d6c:S3cr3t/"Väl&ue"+With=Signs'
@@ -233,6 +233,6 @@ def test_a_short_part_is_left_alone_and_parts_do_not_make_it_slow() -> None:
     redactor.register([LONG, *(f"{number:04}-key-of-somebody-{number * 7919:08}" for number in range(40))])
     assert redactor.text(f"The key begins with {LONG[:8]}.") == f"The key begins with {LONG[:8]}."
     text = "A monkey in a garden said nothing of any key. " * 2000
-    began = time.perf_counter()
+    began = time.thread_time()
     assert redactor.text(text) == text
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5

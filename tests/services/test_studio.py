@@ -29,6 +29,7 @@ async def granted(studio: Studio, name: str) -> None:
 def test_who_asks_and_then_looks_waits_for_the_read_side(tmp_path: Path) -> None:
     async def scenario() -> None:
         studio = studio_on(tmp_path)
+        studio.moment_seconds = 60
         await granted(studio, "a")
         looking = asyncio.create_task(studio.look(VIEW, account("a")))
         done, _ = await asyncio.wait([looking], timeout=0.1)

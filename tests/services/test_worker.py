@@ -368,7 +368,7 @@ def test_a_job_whose_time_is_over_is_closed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as works:
             engine = works.engine(slots=1)
-            soon = stamp(datetime.now(UTC) + timedelta(seconds=0.7))
+            soon = stamp(datetime.now(UTC) + timedelta(seconds=2.5))
             running = await works.ask(a_step(parameters={"seed": 1, "seconds": 60}), deadline=soon)
             queued = await works.ask(a_step(parameters={"seed": 2}), deadline=soon)
             works.start()

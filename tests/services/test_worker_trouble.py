@@ -75,9 +75,9 @@ def test_what_was_paid_for_waits_for_room(tmp_path: Path) -> None:
             await works.grant(1000)
             with no_room(LARGE // 2):
                 works.start()
-                job_id = await works.ask(paid(**LARGE_FILE, deadline_seconds=0.2), account="purse")
+                job_id = await works.ask(paid(**LARGE_FILE, deadline_seconds=1.5), account="purse")
                 job = await works.until(job_id, lambda job: job.attempt is not None and "no room" in job.attempt.stage)
-                await asyncio.sleep(0.5)  # many tries long, and longer than the engine would be given
+                await asyncio.sleep(2.0)  # many tries long, and longer than the engine would be given
                 assert isinstance(await works.job(job_id), Open)
             job = await works.closed(job_id)
             assert (job.outcome, job.cost, len(engine.submissions())) == ("completed", 100, 1)
@@ -137,7 +137,7 @@ def test_a_call_before_the_engine_has_answered_us_changes_nothing(tmp_path: Path
             hooks = Webhooks("https://studio.example", b"k" * 32, works.leases.wake)
             works.start()
             await works.grant(1000)
-            job_id = await works.ask(paid(slow_submit=0.5, seconds=0.3), account="purse")
+            job_id = await works.ask(paid(gate="answer", seconds=0.3), account="purse")
             job = await works.until(job_id, lambda job: isinstance(job, Open) and job.attempt is not None)
             address = hooks.address("provider_kling", "demo", job_id, job.attempt.id)
             assert address is not None
@@ -147,6 +147,7 @@ def test_a_call_before_the_engine_has_answered_us_changes_nothing(tmp_path: Path
                 heard.append(await hooks.heard("provider_kling", token, {}, body, 0.0))
             assert heard == ["woken", "repeated", "woken"]
             assert (await works.job(job_id)).attempt.situation == "started"
+            (engine.folder / "answer").touch()
             done = await works.closed(job_id)
             assert (done.outcome, done.cost, len(engine.submissions())) == ("completed", 100, 1)
             before = await works.studio.log.head()

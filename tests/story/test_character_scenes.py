@@ -143,9 +143,9 @@ def test_a_large_project_is_not_read_through(tmp_path: Path) -> None:
         nodes = [{"id": f"n{one}", "speaker": "ivo"} for one in range(500)]
         telling.ask(scene(f"s{number}", *nodes, {"id": "here", "speaker": "mira"}))
     telling.count()
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(where(telling, limit=100)) == 20
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 WORDS = st.sampled_from(["mira", "Mira Vale", "ivo", ""])

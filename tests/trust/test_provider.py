@@ -15,7 +15,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from commands.trust.provider import RecordConnection, RecordDisconnection
-from domain.errors import Invalid, Unavailable
+from domain.errors import ComfyVNError, Invalid, NotFound, Unavailable
 from domain.studio.fault import CODES, fault
 from domain.trust.provider import (
     CONTEXT,
@@ -430,5 +430,27 @@ def test_a_key_that_was_pasted_into_a_text_is_not_recorded() -> None:
             assert answer.json()["error"] == "secret_in_text"
             assert KEY not in answer.text
             assert KEY not in await everything(at)
+
+    run(scenario)
+
+
+def test_a_dry_run_tries_a_key_and_keeps_nothing() -> None:
+    async def scenario() -> None:
+        async with door() as at:
+            engine_of(at)
+            registry = Providers(at.studio)
+            told = await registry.connect("provider_fal", {"api_key": KEY}, Asker("mo"), dry_run=True)
+            assert (told["ok"], told["dry_run"], told["verified"], told["key"]) == (True, True, True, None)
+            with pytest.raises(ComfyVNError):
+                await registry.connect("provider_fal", {"api_key": BAD}, Asker("mo"), dry_run=True)
+            with pytest.raises(NotFound):
+                await registry.remove("provider_fal", Asker("mo"), dry_run=True)
+            assert await at.studio.vault("provider_fal") is None
+            await registry.connect("provider_fal", {"api_key": KEY}, Asker("mo"))
+            before = await at.log.head()
+            await registry.connect("provider_fal", {"api_key": NEXT}, Asker("mo"), dry_run=True)
+            await registry.remove("provider_fal", Asker("mo"), dry_run=True)
+            assert await at.studio.vault("provider_fal") == {"api_key": KEY}
+            assert await at.log.head() == before
 
     run(scenario)
