@@ -67,6 +67,8 @@ class RenpyExport(Value):
             raise ValueError("name a timeline or a scene, not both")
         if self.worldline is not None and self.worlds:
             raise ValueError("name a worldline or worlds, not both")
+        if self.pov is not None and len({self.pov, *self.povs}) > POVS_LIMIT:
+            raise ValueError(f"at most {POVS_LIMIT} points of view become routes")
         return self
 
     def order(self, worldline: str) -> Order:
