@@ -127,7 +127,8 @@ class StudioApp(FastAPI):
         self.state.studio = studio
         self.state.locations = Locations(studio.registry)
         self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
-        self._asked = frozenset({*studio.registry.askings, *(one.query.__name__ for one in studio.registry.views.values())})
+        views = studio.registry.views.values()
+        self._asked = frozenset({*studio.registry.askings, *(view.query.__name__ for view in views)})
         self._page: Reply | None = None
         self._documents: dict[str, Reply] = {}
         self._making = asyncio.Lock()
@@ -172,6 +173,9 @@ class StudioApp(FastAPI):
             if isinstance(route, APIRoute) and route.include_in_schema:
                 for method in sorted(route.methods):
                     self.doors.add(Door(method, route.path, stream=self._routed))
+                if "GET" in route.methods:  # as at declared doors, HEAD goes where GET goes
+                    self.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False,
+                                       response_class=route.response_class)
 
     def begin_closing(self) -> None:
         """Tells every stream to resume elsewhere; call it from the loop when the server is told to end."""
@@ -324,7 +328,9 @@ class StudioApp(FastAPI):
         return await self._document("openapi", visit, self.openapi)
 
     async def _asyncapi(self, visit: Visit) -> Reply:
-        return await self._document("asyncapi", visit, lambda: asyncapi.document(self.studio.registry, product_version()))
+        return await self._document(
+            "asyncapi", visit, lambda: asyncapi.document(self.studio.registry, product_version())
+        )
 
     async def _document(self, name: str, visit: Visit, make: Any) -> Reply:
         single(visit.parameters(), frozenset())

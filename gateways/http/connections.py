@@ -281,7 +281,7 @@ class _Handshake(ServerProtocol):
 
 def _no_handshake(why: str) -> Invalid:
     return Invalid(why, error="invalid_handshake", remediation=[
-        Remedy("Open the WebSocket as RFC 6455 says: GET with Upgrade, Sec-WebSocket-Key and version 13.", "fix_request")
+        Remedy("Open it as RFC 6455 says: GET with Upgrade, Sec-WebSocket-Key and version 13.", "fix_request"),
     ])
 
 

@@ -232,9 +232,9 @@ def document(registry: Registry, doors: Iterable[Door], others: Mapping[str, Any
     return told
 
 
-_ANYWHERE: Final = (400, 401, 403, 431, 503)
-"""What a request may be told before any door is asked: no HTTP, no good token, no host of ours, too long a head, too
-many at once."""
+_ANYWHERE: Final = (400, 401, 403, 422, 431, 503)
+"""What a request may be told at any door: no HTTP, no good token, no host of ours, a parameter that there is not, too
+long a head, too many at once."""
 
 
 def _without_required(schema: Schema, names: Iterable[str]) -> Schema:

@@ -214,20 +214,20 @@ def test_half_of_a_surrogate_pair_is_refused_at_every_door_that_takes_json() -> 
     run(scenario)
 
 
-@pytest.mark.parametrize("position", ["9" * 19, "9" * 30, "9" * 5000, "-1", "1_0", "\u0663"])
-def test_a_position_of_any_length_is_read_or_refused_at_every_door_that_takes_one(position: str) -> None:
+def test_no_number_is_too_long_for_the_doors_that_take_one() -> None:
     async def scenario() -> None:
-        async with door(projecting=False) as here:
+        async with door() as here:
+            made = await here.fork("one", status=201)
+            await here.client.get("/api/pov/worlds", params={"min_position": made.json()["position"]})
             for path, methods in here.app.openapi()["paths"].items():
                 for method, operation in methods.items():
                     for one in operation.get("parameters", ()):
                         if one["in"] != "query" or one["schema"].get("type") != "integer":
                             continue
                         answer = await here.client.request(
-                            method, re.sub(r"\{[^}]*\}", "abc", path), params={one["name"]: position},
+                            method, re.sub(r"\{[^}]*\}", "abc", path), params={one["name"]: "9" * 5000},
                             **({"content": b"{}", "headers": JSON} if "requestBody" in operation else {}),
                         )
-                        assert answer.status_code != 200, (method, path, one["name"])
                         assert answer.status_code < 500, (method, path, one["name"], answer.text)
 
     run(scenario)

@@ -64,6 +64,17 @@ async def spoken(url: str, *pieces: bytes, seconds: float = PATIENCE_SECONDS) ->
     return Said(raw, closed)
 
 
+async def cut(writer: asyncio.StreamWriter, said: bytes) -> None:
+    """Says the same until the connection is cut."""
+    try:
+        while True:
+            writer.write(said)
+            await writer.drain()
+            await asyncio.sleep(0)
+    except ConnectionError:
+        return
+
+
 @asynccontextmanager
 async def served(**bounds: Any) -> AsyncIterator[str]:
     async with door(projecting=False) as here, on_socket(here.app, **bounds) as url:
@@ -177,10 +188,8 @@ def test_an_answer_that_is_never_read_does_not_keep_its_place() -> None:
             place = urlsplit(url)
             reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1024)
             async with asyncio.timeout(PATIENCE_SECONDS):
-                with pytest.raises(ConnectionError):
-                    while True:  # no request after the first ones is read, until the connection is cut
-                        writer.write((b"GET /api/commands HTTP/1.1\r\n" + HOST + b"\r\n") * 100)
-                        await writer.drain()
+                # No request after the first ones is read, until the connection is cut.
+                await cut(writer, (b"GET /api/commands HTTP/1.1\r\n" + HOST + b"\r\n") * 100)
             assert not reader.at_eof()
             writer.transport.abort()
 
@@ -235,7 +244,7 @@ def test_a_handshake_that_is_none_is_told_so_as_a_problem(head: bytes, status: i
         async with served() as url:
             said = await spoken(url, head + b"\r\n")
             assert said.closed
-            assert 400 <= said.status < 600 and said.status != 500
+            assert 400 <= said.status < 500
             assert said.status == status or not status
             assert said.problem()["error"] == "invalid_handshake"
 
@@ -284,11 +293,7 @@ def test_pings_whose_answers_are_not_read_are_not_answered_for_ever() -> None:
             await reader.readuntil(b"\r\n\r\n")
             pings = frame(9, b"p" * 125) * 500
             async with asyncio.timeout(PATIENCE_SECONDS):
-                with pytest.raises(ConnectionError):
-                    while True:
-                        writer.write(pings)
-                        await writer.drain()
-                        await asyncio.sleep(0)
+                await cut(writer, pings)
             writer.transport.abort()
             assert await well(url)
 
