@@ -114,7 +114,10 @@ async def serve(settings: Settings, *, worker: bool, told: Told) -> None:
 
 
 async def _serve(settings: Settings, worker: bool, told: Told) -> None:
-    from gateways.http.app import create_app  # the web framework takes half a second that no other command should pay
+    # The web framework takes half a second that no other command should pay.
+    from gateways.http.app import create_app
+    from gateways.http.connections import Bounds, room_for_connections
+    from gateways.http.hub import SUBSCRIBERS, Hub
 
     with contextlib.closing(bound(settings.host, settings.port)) as listening:
         async with open_everything(settings, role="server", projecting=False) as opened:
@@ -122,8 +125,15 @@ async def _serve(settings: Settings, worker: bool, told: Told) -> None:
             guard(settings.host, access)
             opened.studio.first_moment_seconds = FIRST_MOMENT_SECONDS if worker else 0.0
             child = Child("worker", worker_command(settings), worker_environment(settings))
-            app = create_app(opened.studio, access=access, worker_status=lambda: _children(child, opened, worker))
-            async with _beside([child.run()] if worker else []), _door(app, settings, listening) as door:
+            connections = room_for_connections()
+            app = create_app(
+                opened.studio, access=access, worker_status=lambda: _children(child, opened, worker),
+                # Streams stay, so they leave some connections to everybody else.
+                hub=Hub(opened.studio.log, subscribers=min(SUBSCRIBERS, connections * 3 // 4)),
+            )
+            bounds = Bounds(app, connections=connections, timeout_graceful_shutdown=GRACE_SECONDS,
+                            ws_max_size=2**20)
+            async with _beside([child.run()] if worker else []), _door(app, bounds, listening) as door:
                 ready = _ready(settings, opened, listening, worker)
                 opened.announce(ready.url, asdict(ready))
                 try:
@@ -134,14 +144,11 @@ async def _serve(settings: Settings, worker: bool, told: Told) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _door(app: StudioApp, settings: Settings, listening: socket.socket) -> AsyncIterator[asyncio.Future[None]]:
+async def _door(
+    app: StudioApp, bounds: uvicorn.Config, listening: socket.socket
+) -> AsyncIterator[asyncio.Future[None]]:
     """The HTTP door, open; at the end it finishes what is under way within the grace and closes."""
-    server = _Server(uvicorn.Config(
-        app, http="httptools", log_config=None, access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_SECONDS, ws_max_size=settings.body_limit,
-        # An event is small, and every listener would have it compressed anew: more work than all the rest of sending.
-        ws_per_message_deflate=False,
-    ))
+    server = _Server(bounds)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         await _opened(server, serving)

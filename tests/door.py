@@ -25,6 +25,7 @@ from adapters.memory.blobs import MemoryBlobs
 from adapters.memory.log import MemoryLog
 from adapters.sql.read_models import SqlReadModels
 from gateways.http.app import StudioApp, create_app
+from gateways.http.connections import Bounds
 from gateways.http.gate import Access, OpenAccess
 from gateways.http.hub import Hub
 from services.dispatcher import Dispatcher
@@ -102,14 +103,12 @@ async def door(
 
 
 @contextlib.asynccontextmanager
-async def on_socket(app: StudioApp) -> AsyncIterator[str]:
-    """The app behind a real server on a free port; its address."""
+async def on_socket(app: StudioApp, *, connections: int = 4096, **bounds: Any) -> AsyncIterator[str]:
+    """The app behind a real server on a free port, bounded as ``comfyvn serve`` bounds it; its address."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(1024)
-    server = uvicorn.Server(uvicorn.Config(
-        app, http="httptools", log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off",
-    ))
+    server = uvicorn.Server(Bounds(app, connections=connections, timeout_graceful_shutdown=2, lifespan="off", **bounds))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         await until(lambda: server.started, "the server to listen")

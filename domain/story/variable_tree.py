@@ -21,7 +21,8 @@ Change = Callable[[Variables], None]
 MISSING: Final = object()
 """What a path leads to where nothing is."""
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
+# Each digit can be read in one way only: else a long row of them that is no number takes its length squared.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*\Z", re.ASCII)
 _LARGEST = sys.float_info.max
 
 

@@ -22,6 +22,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -61,6 +62,7 @@ from gateways.http.problems import (
     ending,
     method_not_allowed,
     problem,
+    unfit,
     unknown_command,
     unknown_path,
 )
@@ -74,7 +76,7 @@ from gateways.http.sse import stream_doors
 from gateways.http.switching import switching_doors
 from gateways.http.variables import variable_doors
 from gateways.http.views import view_doors
-from gateways.http.visit import ClientGone, Visit, single
+from gateways.http.visit import BODY_SECONDS, ClientGone, Visit, single
 from gateways.http.webhooks import webhook_doors
 from gateways.http.workflows import workflow_doors
 from services.redaction import SECRETS
@@ -120,13 +122,17 @@ class StudioApp(FastAPI):
         self.hub = hub
         self.metrics = Metrics()
         self.pulse = Pulse(studio)
+        self.body_seconds = BODY_SECONDS
         self.gate = Gate(access, host=settings.host, allowed_hosts=_hosts(settings),
                          allowed_origins=settings.allowed_origins)
         self.state.studio = studio
         self.state.locations = Locations(studio.registry)
         self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
+        views = studio.registry.views.values()
+        self._asked = frozenset({*studio.registry.askings, *(view.query.__name__ for view in views)})
         self._page: Reply | None = None
         self._documents: dict[str, Reply] = {}
+        self._making = asyncio.Lock()
         self.doors = Doors([
             Door("GET", "/", answer=self._index, open=True),
             Door("GET", "/openapi.json", answer=self._openapi, open=True),
@@ -168,6 +174,9 @@ class StudioApp(FastAPI):
             if isinstance(route, APIRoute) and route.include_in_schema:
                 for method in sorted(route.methods):
                     self.doors.add(Door(method, route.path, stream=self._routed))
+                if "GET" in route.methods:  # as at declared doors, HEAD goes where GET goes
+                    self.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False,
+                                       response_class=route.response_class)
 
     def begin_closing(self) -> None:
         """Tells every stream to resume elsewhere; call it from the loop when the server is told to end."""
@@ -190,7 +199,8 @@ class StudioApp(FastAPI):
             await super().__call__(scope, receive, send)
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
-        visit = Visit(scope, receive, self._request_id(scope["headers"]), self.studio.settings.body_limit)
+        visit = Visit(scope, receive, self._request_id(scope["headers"]), self.studio.settings.body_limit,
+                      self.body_seconds)
         watched = Watched(send)
         method, route = scope["method"], "-"
         try:
@@ -212,6 +222,11 @@ class StudioApp(FastAPI):
                 return
         except ComfyVNError as error:
             reply = problem(error, visit.request_id)
+        except ValidationError as error:
+            if error.title in self._asked:  # each part was good, and what they come to together is not
+                reply = problem(unfit(error, what=error.title, code="invalid_fields"), visit.request_id)
+            else:
+                reply = self._broken(visit, method, route)
         except ClientGone:
             return
         except asyncio.CancelledError:  # the server ends, and this took longer than it waits
@@ -296,7 +311,7 @@ class StudioApp(FastAPI):
             await send(message)
 
         try:
-            await super().__call__(visit.scope, visit.receive, decorated)
+            await super().__call__(visit.scope, visit.more, decorated)
         except HTTPException as error:
             raise said(error) from error
         except RequestValidationError as error:
@@ -315,15 +330,18 @@ class StudioApp(FastAPI):
         return openapi.document(self.studio.registry, self.doors.all, super().openapi(), product_version())
 
     async def _openapi(self, visit: Visit) -> Reply:
-        return self._document("openapi", visit, self.openapi)
+        return await self._document("openapi", visit, self.openapi)
 
     async def _asyncapi(self, visit: Visit) -> Reply:
-        return self._document("asyncapi", visit, lambda: asyncapi.document(self.studio.registry, product_version()))
+        return await self._document(
+            "asyncapi", visit, lambda: asyncapi.document(self.studio.registry, product_version())
+        )
 
-    def _document(self, name: str, visit: Visit, make: Any) -> Reply:
+    async def _document(self, name: str, visit: Visit, make: Any) -> Reply:
         single(visit.parameters(), frozenset())
-        if name not in self._documents:
-            self._documents[name] = Reply(200, encode(make()))
+        async with self._making:  # it takes seconds, once, and nobody else should wait for it
+            if name not in self._documents:
+                self._documents[name] = Reply(200, await asyncio.to_thread(lambda: encode(make())))
         return self._documents[name]
 
     async def _index(self, visit: Visit) -> Reply:

@@ -61,6 +61,8 @@ def read_object(body: bytes) -> dict[str, Any]:
         value = _DECODER.decode(text)
         if text.count("[") + text.count("{") > DEPTH_LIMIT:
             _check_depth(value)
+        if "\\ud" in text or "\\uD" in text:
+            _check_surrogates(value)
     except UnicodeDecodeError as error:
         raise malformed(f"byte {error.start + 1} is not UTF-8") from error
     except JSONDecodeError as error:
@@ -115,8 +117,8 @@ def _with_path(body: bytes, given: Mapping[str, Any], path: Mapping[str, str]) -
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise _Unusable(f"{twice[:100]!a} stands twice in one object")
     return found
 
@@ -149,6 +151,13 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise _Unusable(f"it is nested deeper than {DEPTH_LIMIT}")
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise _Unusable("it holds half of a surrogate pair") from error
 
 
 _DECODER: Final = JSONDecoder(

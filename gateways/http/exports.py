@@ -18,9 +18,10 @@ from gateways.http.asking import asker, checked_name, receipt_body, refuse_if_ma
 from gateways.http.bodies import check_media_type, read_object
 from gateways.http.commands import circumstances
 from gateways.http.downloads import Kept, given_out
-from gateways.http.problems import Reply, encode, malformed, unfit, wrong_fields
+from gateways.http.problems import Reply, encode, in_future, malformed, unfit, wrong_fields
 from gateways.http.routing import Door
 from gateways.http.visit import Visit, single
+from projections.boards.story import READS
 from services.exports.asking import latest, previewed, requested
 from services.studio import Studio
 
@@ -67,6 +68,8 @@ class RenpyExport(Value):
             raise ValueError("name a timeline or a scene, not both")
         if self.worldline is not None and self.worlds:
             raise ValueError("name a worldline or worlds, not both")
+        if self.pov is not None and len({self.pov, *self.povs}) > POVS_LIMIT:
+            raise ValueError(f"at most {POVS_LIMIT} points of view become routes")
         return self
 
     def order(self, worldline: str) -> Order:
@@ -105,7 +108,13 @@ def export_doors(studio: Studio) -> list[Door]:
         return Reply(202, encode(told), headers)
 
     async def look(visit: Visit) -> Reply:
-        return Reply(200, encode(await _preview(studio, visit, *_asked(visit))))
+        project, order, position = _asked(visit)
+        visit.grant.need(READ, project)
+        if position:
+            if position > (head := await studio.log.head()):
+                raise in_future("min_position", position, head)
+            await studio.counted(READS, position)
+        return Reply(200, encode(await _preview(studio, visit, project, order)))
 
     async def pose(visit: Visit) -> Reply:
         project, worldline, _ = circumstances(visit)
@@ -143,23 +152,23 @@ async def _told(visit: Visit, project: str, worldline: str) -> tuple[str, Order]
     return asked.project or project, asked.order(worldline)
 
 
-def _asked(visit: Visit) -> tuple[str, Order]:
-    """The same from an address, where ``pov`` and ``world`` may stand several times."""
+def _asked(visit: Visit) -> tuple[str, Order, int]:
+    """The same from an address, where ``pov`` and ``world`` may stand several times, and the position to wait for."""
     parameters = visit.parameters()
     many: dict[str, list[str]] = {"pov": [], "world": []}
     for name, value in parameters:
         if name in _MANY:
             many[name].append(value)
     given = single(tuple(one for one in parameters if one[0] not in _MANY), _ASKED)
-    given.pop("min_position", None)
     project = checked_name("project", given.pop("project", "default"))
     body: dict[str, Any] = dict(given) | {"povs": many["pov"], "worlds": many["world"]}
-    if "as_of" in body:
-        if not (body["as_of"].isascii() and body["as_of"].isdigit() and len(body["as_of"]) <= 16):
+    for name in body.keys() & {"as_of", "min_position"}:
+        if not (body[name].isascii() and body[name].isdigit() and len(body[name]) <= 16):
             raise wrong_fields("The query string", "invalid_parameters",
-                               [{"path": "as_of", "message": "a position is a whole number"}])
-        body["as_of"] = int(body["as_of"])
-    return project, _read(body).order(MAIN)
+                               [{"path": name, "message": "a position is a whole number"}])
+        body[name] = int(body[name])
+    position = int(body.pop("min_position", 0))
+    return project, _read(body).order(MAIN), position
 
 
 def _read(given: Mapping[str, Any]) -> RenpyExport:

@@ -166,7 +166,10 @@ def _generate(studio: Studio, kind: str) -> Answering:
 
 
 def _wished(**given: Any) -> Wish:
-    return Wish.model_validate({name: value for name, value in given.items() if value is not None})
+    try:
+        return Wish.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:  # what stood in fields of its own and in `inputs` may be too much together
+        raise _mismatch(error) from error
 
 
 def _inputs(asked: GenerateRequest, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -204,11 +207,15 @@ async def _read(visit: Visit, model: Any) -> Any:
     try:
         return model.model_validate_json(orjson.dumps(given), strict=True)
     except ValidationError as error:
-        told = unfit(error, what="The request", code="CONTRACT_MISMATCH")
-        raise Invalid(told.message, error=told.code, remediation=[*raised(fault("CONTRACT_MISMATCH", "x")).remediation,
-                                                                  *told.remediation], detail=told.detail) from error
+        raise _mismatch(error) from error
     except TypeError as error:  # half of a surrogate pair, or a number beyond 64 bit
         raise malformed("it holds what JSON in UTF-8 cannot say") from error
+
+
+def _mismatch(error: ValidationError) -> Invalid:
+    told = unfit(error, what="The request", code="CONTRACT_MISMATCH")
+    remedies = [*raised(fault("CONTRACT_MISMATCH", "x")).remediation, *told.remediation]
+    return Invalid(told.message, error=told.code, remediation=remedies, detail=told.detail)
 
 
 async def _accepted(

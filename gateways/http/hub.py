@@ -28,6 +28,9 @@ SUBSCRIBERS: Final = 4096
 
 READY_SECONDS: Final = 5.0
 
+READERS: Final = 2
+"""Most streams that read the past from the log at a time; the others wait for their turn."""
+
 log = structlog.get_logger("streams")
 
 
@@ -134,6 +137,7 @@ class Hub:
         self.beat_seconds, self.heartbeat_seconds = beat_seconds, heartbeat_seconds
         self.limit = subscribers
         self.closing = False
+        self.reading = asyncio.Semaphore(READERS)
         self._lanes: dict[Wanted, Lane] = {}
         self._chunks: OrderedDict[tuple[Wanted, int, int], Chunk] = OrderedDict()
         self._count = 0

@@ -210,6 +210,9 @@ def document(registry: Registry, doors: Iterable[Door], others: Mapping[str, Any
             if door.open:
                 operation["security"] = []
             paths.setdefault(door.path, {})[door.method.lower()] = operation
+    for operation in (one for methods in paths.values() for one in methods.values()):
+        anywhere = problems(*_ANYWHERE, *((408,) if "requestBody" in operation else ()))
+        operation["responses"] = dict(sorted((anywhere | operation["responses"]).items()))
     told: dict[str, Any] = portable({
         "openapi": "3.1.0",
         "info": {
@@ -227,6 +230,11 @@ def document(registry: Registry, doors: Iterable[Door], others: Mapping[str, Any
         "tags": [{"name": name} for name in ("commands", "views", "log", "streams", "operations", "uploads")],
     })
     return told
+
+
+_ANYWHERE: Final = (400, 401, 403, 422, 431, 503)
+"""What a request may be told at any door: no HTTP, no good token, no host of ours, a parameter that there is not, too
+long a head, too many at once."""
 
 
 def _without_required(schema: Schema, names: Iterable[str]) -> Schema:

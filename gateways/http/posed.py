@@ -71,7 +71,8 @@ def read_posed(type_: type[Query], given: dict[str, str], body: bytes) -> Query:
         {"path": name, "message": "it stands in the address and in the body"} for name in given if name in told
     ] + [
         {"path": name, "message": "this is a whole number"}
-        for name, value in given.items() if name in _NUMBERS and not (value.isascii() and value.isdigit())
+        for name, value in given.items()
+        if name in _NUMBERS and not (value.isascii() and value.isdigit() and len(value) <= 19)
     ]
     if wrong:
         raise wrong_fields("The question", "invalid_parameters", wrong)

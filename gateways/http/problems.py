@@ -37,6 +37,7 @@ TITLES: Final[Mapping[int, str]] = {
     403: "The caller may not do this",
     404: "Nothing of that name is here",
     405: "This address does not take that method",
+    408: "The request came too slowly",
     409: "A rule says no",
     412: "The version is not the newest",
     413: "The request is too large",
@@ -44,6 +45,7 @@ TITLES: Final[Mapping[int, str]] = {
     416: "There are no bytes in that range",
     422: "The request does not fit what is asked for",
     423: "A policy says no until something is mended",
+    431: "The head of the request is too large",
     500: "Something broke that should not break",
     503: "Something that must answer does not answer now",
 }
@@ -58,8 +60,11 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "unauthenticated": 401,
     "method_not_allowed": 405,
     "append_too_large": 413,
+    "body_late": 408,
     "body_too_large": 413,
     "event_too_large": 413,
+    "head_late": 408,
+    "head_too_large": 431,
     "upload_too_large": 413,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
@@ -131,6 +136,8 @@ def problem(
         added.append((b"www-authenticate", b'Bearer realm="comfyvn"'))
     elif status == 405:
         added.append((b"allow", ", ".join(error.detail.get("allowed", ())).encode()))
+    elif status == 408:
+        added.append((b"connection", b"close"))
     elif status == 503:
         added.append((b"retry-after", RETRY_SECONDS))
     return Reply(status, encode(body | dict(more or {})), [*added, *headers], PROBLEM_TYPE)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
 from domain.ids import UNBRANCHED, token
+from domain.ports import Recorded
 from gateways.http.gate import Pass
 from gateways.http.hub import Behind, Hub, Subscription
 from gateways.http.problems import in_future, wrong_fields
@@ -21,6 +23,9 @@ PARAMETERS: Final = frozenset({*FILTERS, "after", "access_token"})
 
 NAMES_LIMIT: Final = 50
 """Most names in one filter."""
+
+PAST: Final = 100
+"""Events of the past that are read at a time: everybody else waits that long."""
 
 Send = Callable[[Any], Any]
 """How an ASGI app speaks to its client."""
@@ -117,21 +122,37 @@ async def _past(studio: Studio, hub: Hub, subscription: Subscription) -> AsyncIt
     def ended() -> bool:
         return subscription.turn != turn or subscription.closed is not None
 
-    reading = studio.log.read(after=subscription.cursor, upto=upto, pattern=wanted.pattern, batch=500)
+    reading = studio.log.read(after=subscription.cursor, upto=upto, pattern=wanted.pattern, batch=PAST)
     async with aclosing(reading) as batches:  # type: ignore[type-var]
-        async for batch in batches:
-            found: list[Entry] = []
-            size = 0
-            for number, recorded in enumerate(batch, start=1):
+        while True:
+            # Few read at a time, and nobody while its client is slow: after a restart everybody comes at once.
+            async with hub.reading:
+                batch = await anext(batches, None)
+                told = [] if batch is None else await _told(batch, wanted)
+            if batch is None:
+                break
+            for chunk in told:
                 if ended():
                     return
-                if wanted.matches(recorded.stream, recorded.type):
-                    found.append(Entry.of(recorded))
-                    size += len(found[-1].frame)
-                if size >= CHUNK_BYTES or number == len(batch):
-                    subscription.cursor = recorded.position
-                    if found:
-                        yield Chunk.of(found, recorded.position)
-                    found, size = [], 0
+                subscription.cursor = chunk.upto
+                if chunk.entries:
+                    yield chunk
+            if ended():
+                return
     if not ended():
         subscription.cursor = max(subscription.cursor, upto)
+
+
+async def _told(batch: Sequence[Recorded], wanted: Wanted) -> list[Chunk]:
+    """What is wanted of a batch, in chunks; the last one reaches to its end. Others get their turn in between."""
+    chunks, found, size = [], [], 0
+    for number, recorded in enumerate(batch, start=1):
+        if wanted.matches(recorded.stream, recorded.type):
+            found.append(Entry.of(recorded))
+            size += len(found[-1].frame)
+        if size >= CHUNK_BYTES or number == len(batch):
+            chunks.append(Chunk.of(found, recorded.position))
+            found, size = [], 0
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    return chunks

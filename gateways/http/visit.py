@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -16,6 +17,9 @@ QUERY_LIMIT: Final = 16 * 1024
 PARAMETERS_LIMIT: Final = 200
 """Most parameters in one query string."""
 
+BODY_SECONDS: Final = 20.0
+"""How long the next piece of a body may take."""
+
 Parameters = tuple[tuple[str, str], ...]
 """Names and values of a query string in the order in which they came."""
 
@@ -27,16 +31,20 @@ class ClientGone(Exception):
 class Visit:
     """A request with what the gate found out about it. ``path`` parameters are filled in by the door."""
 
-    __slots__ = ("body_limit", "grant", "path", "receive", "request_id", "scope", "shared")
+    __slots__ = ("body_limit", "body_seconds", "grant", "path", "receive", "request_id", "scope", "shared", "whole")
 
-    def __init__(self, scope: Any, receive: Any, request_id: str, body_limit: int) -> None:
+    def __init__(
+        self, scope: Any, receive: Any, request_id: str, body_limit: int, body_seconds: float = BODY_SECONDS
+    ) -> None:
         self.scope = scope
         self.receive = receive
         self.request_id = request_id
         self.body_limit = body_limit
+        self.body_seconds = body_seconds
         self.grant: Pass = NOBODY
         self.path: dict[str, str] = {}
         self.shared: list[tuple[bytes, bytes]] = []
+        self.whole = False
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, given its name in lower case."""
@@ -60,7 +68,7 @@ class Visit:
             raise Invalid("The header Content-Length is not a number.", error="invalid_header")
         if told is not None and (len(told) > 18 or int(told) > limit):
             raise too_large(limit)
-        message = await self.receive()
+        message = await self.more()
         if message["type"] == "http.disconnect":
             raise ClientGone
         body: bytes = message.get("body", b"")
@@ -70,7 +78,7 @@ class Visit:
             return body
         parts, size = [body], len(body)
         while message.get("more_body"):
-            message = await self.receive()
+            message = await self.more()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             parts.append(message.get("body", b""))
@@ -78,6 +86,21 @@ class Visit:
             if size > limit:
                 raise too_large(limit)
         return b"".join(parts)
+
+    async def more(self) -> Any:
+        """The next message of the client; raises ``Invalid`` when the body stops in the middle."""
+        if self.whole:
+            return await self.receive()
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                message = await self.receive()
+        except TimeoutError as error:
+            raise Invalid(
+                f"Nothing more of the body came for {self.body_seconds:g} seconds.", error="body_late",
+                remediation=[Remedy("Send the request again, without a pause.", "retry")],
+            ) from error
+        self.whole = not message.get("more_body")
+        return message
 
 
 NOBODY: Final = Pass(None, None)

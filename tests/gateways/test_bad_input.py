@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -195,6 +196,68 @@ def test_unknown_addresses_and_methods() -> None:
             check(await here.client.options("/api/pov/worlds"), 405, "method_not_allowed")
 
     run(scenario)
+
+
+def test_half_of_a_surrogate_pair_is_refused_at_every_door_that_takes_json() -> None:
+    async def scenario() -> None:
+        async with door(projecting=False) as here:
+            for path, methods in here.app.openapi()["paths"].items():
+                for method, operation in methods.items():
+                    if "application/json" not in operation.get("requestBody", {}).get("content", {}):
+                        continue
+                    url = re.sub(r"\{[^}]*\}", "abc", path)
+                    for body in (b'{"quality":"\\ud800"}', b'{"\\uDFFF":1}'):
+                        answer = await here.client.request(method, url, content=body, headers=JSON)
+                        assert 400 <= answer.status_code < 500, (method, path, answer.text)
+            assert here.log.events == []
+
+    run(scenario)
+
+
+def test_no_number_is_too_long_for_the_doors_that_take_one() -> None:
+    async def scenario() -> None:
+        async with door() as here:
+            made = await here.fork("one", status=201)
+            await here.client.get("/api/pov/worlds", params={"min_position": made.json()["position"]})
+            for path, methods in here.app.openapi()["paths"].items():
+                for method, operation in methods.items():
+                    for one in operation.get("parameters", ()):
+                        if one["in"] != "query" or one["schema"].get("type") != "integer":
+                            continue
+                        answer = await here.client.request(
+                            method, re.sub(r"\{[^}]*\}", "abc", path), params={one["name"]: "9" * 5000},
+                            **({"content": b"{}", "headers": JSON} if "requestBody" in operation else {}),
+                        )
+                        assert answer.status_code < 500, (method, path, one["name"], answer.text)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/api/vars/set", {"scope": "scene", "scene": "s", "name": ".".join("a" * 50), "value": 1}),
+    ("/api/vars/set", {"scope": "scene", "scene": "s", "values": {f"a.b{n}": "x" * 200_000 for n in range(3)}}),
+    ("/api/export/renpy/preview", {"scene": "s", "pov": "one", "povs": [f"p{n}" for n in range(50)]}),
+    ("/api/generate/image", {"preset_id": "photoreal_portrait_v1", "prompt": "x" * 2000,
+                             "inputs": {"a": "x" * (256 * 1024 - 20)}}),
+], ids=["deep", "large", "points of view", "inputs"])
+def test_what_is_too_much_only_together_is_refused(path: str, body: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with door() as here:
+            scene = {"id": "s", "title": "S", "start": "a", "nodes": [{"id": "a", "end": True}]}
+            made = await here.client.post("/api/scenes", json=scene)
+            assert made.status_code == 201, made.text
+            await here.client.get("/api/scenes/s", params={"min_position": made.json()["position"]})
+            answer = await here.client.post(path, json=body)
+            check(answer, 422, answer.json()["error"])
+            assert answer.json()["detail"]["fields"]
+
+    run(scenario)
+
+
+def test_a_key_that_stands_twice_among_very_many_is_found_at_once() -> None:
+    many = ",".join(f'"k{number}":0' for number in range(200_000))
+    with pytest.raises(Invalid, match="'k199999' stands twice"):
+        read_object(f'{{{many},"k199999":1}}'.encode())
 
 
 def test_a_bug_is_a_500_with_an_error_id_and_the_trace_stays_in_the_log() -> None:

@@ -77,6 +77,12 @@ def test_actions() -> None:
     assert after({"a": 1}, {"type": "clear", "key": "a.b.c"}) == {"a": 1}
 
 
+@pytest.mark.parametrize("row", ["1", "12.", " ", "1.1", "1e1", "+1", "1 "])
+def test_a_long_row_that_is_no_number_is_seen_at_once(row: str) -> None:
+    # Whoever plays holds the variables: a text of megabytes must not take its length squared.
+    assert number(row * 500_000 + "x") is None
+
+
 def test_a_sum_too_large_stays_at_the_largest_number() -> None:
     grown = after({"n": 1.7e308}, {"type": "increment", "key": "n", "amount": 1.7e308})
     assert grown["n"] == pytest.approx(1.7976931348623157e308)

@@ -17,7 +17,7 @@ init -100 python:
         """What a path leads to where nothing is."""
 
     vn_missing = VnMissing()
-    vn_number_shape = vn_re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*\Z", vn_re.ASCII)
+    vn_number_shape = vn_re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*\Z", vn_re.ASCII)
     vn_largest = vn_sys.float_info.max
 
     def vn_found(path):
