@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from adapters.c2pa import reading, sidecar
 from adapters.c2pa.child import SETTINGS
-from adapters.c2pa.descriptors import hand_over
 from adapters.c2pa.guarded import GUARDED, Guarded
 from adapters.c2pa.keys import Chain, KeyFolder, utc
 from domain.ports.credentials import Claim, Finding, Reading, ReadIngredient, Signed, Unsignable
@@ -138,11 +137,11 @@ class OwnCredentials:
                 builder = stack.enter_context(c2pa.Builder(manifest, context))
                 for number in sorted(whole):
                     one = claim.ingredients[number]
-                    file = stack.enter_context(open(str(one.path), "rb", buffering=0))
+                    file = stack.enter_context(open(str(one.path), "rb"))
                     builder.add_ingredient(told[number], EMBEDDED[one.media_type], file)
                 signer = stack.enter_context(c2pa.Signer.from_info(info))
-                before = stack.enter_context(open(source, "rb", buffering=0))
-                after = stack.enter_context(open(destination, "w+b", buffering=0))
+                before = stack.enter_context(open(source, "rb"))
+                after = stack.enter_context(open(destination, "w+b"))
                 builder.sign(signer, kind, before, after)
         except (c2pa.C2paError, ValueError) as error:
             raise Unsignable("unreadable_file", f"The file cannot be signed: {_words(error)}") from error
@@ -164,7 +163,6 @@ def _label(number: int) -> str:
 def _c2pa() -> Any:
     import c2pa
 
-    hand_over(c2pa.c2pa)
     return c2pa
 
 
