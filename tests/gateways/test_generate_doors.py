@@ -121,7 +121,8 @@ def test_drafts_and_what_needs_no_model_become_real_files(house: House) -> None:
         "preset_id": "photoreal_portrait_v1", "prompt": "Mara", "quality_level": "low", "seed": 7,
         "inputs": {"draft": True, "width": 256, "height": 320},
     })
-    assert (portrait.status_code, portrait.json()["status"]) == (202, "queued")
+    assert portrait.status_code == 202, portrait.text
+    assert portrait.json()["status"] in {"queued", "running"}, "a worker may have been quick"
     job = house.over(portrait.json()["job_id"])
     drawn = pixels(house.content(job))
     assert drawn.shape[:2] == (320, 256)
