@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from domain.errors import Invalid
 from domain.ports import Commit, Conflict, Proposed, Recorded, Stream
@@ -62,17 +62,14 @@ class MemoryLog:
         self, *, after: int = 0, upto: int | None = None, pattern: str = "vn.>", batch: int = 1000
     ) -> AsyncIterator[list[Recorded]]:
         end = len(self.events) if upto is None else min(upto, len(self.events))
-        for start in range(after, end, batch):
-            matching = [one for one in self.events[start : min(start + batch, end)]
-                        if subject_matches(pattern, one.stream.subject)]
-            if matching:
-                yield matching
+        for found in self._slices(after, end, pattern, batch):
+            yield found
 
     async def follow(self, *, after: int = 0, pattern: str = "vn.>") -> AsyncIterator[list[Recorded]]:
         while True:
             end = len(self.events)
-            async for batch in self.read(after=after, upto=end, pattern=pattern):
-                yield batch
+            for found in self._slices(after, end, pattern, 1000):
+                yield found
             after = max(after, end)
             async with self._grown:
                 while len(self.events) <= after:
@@ -83,6 +80,13 @@ class MemoryLog:
 
     async def save_snapshot(self, stream: Stream, snapshot: bytes) -> None:
         self._snapshots[stream] = snapshot
+
+    def _slices(self, after: int, end: int, pattern: str, size: int) -> Iterator[list[Recorded]]:
+        for start in range(after, end, size):
+            matching = [one for one in self.events[start : min(start + size, end)]
+                        if subject_matches(pattern, one.stream.subject)]
+            if matching:
+                yield matching
 
     def _last_position(self, stream: Stream) -> int:
         events = self._streams.get(stream)

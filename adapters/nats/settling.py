@@ -44,7 +44,7 @@ async def look(reader: Reader, commits: Sequence[Commit]) -> Found:
         part = _part(commit, since, offset, total)
         if part is not None and (part.whole or part.ends_at > head):
             parts.append(part)
-        elif since or not await _stands_at(reader, commit):
+        elif since or not await _reaches(reader, commit):
             behind.append(commit.stream)
         offset += len(commit.events)
     if behind:
@@ -73,6 +73,10 @@ def _part(commit: Commit, since: list[Recorded], offset: int, total: int) -> _Pa
     return _Part(commit.stream, positions, len(there) == len(ids), positions[0] - offset + total - 1)
 
 
-async def _stands_at(reader: Reader, commit: Commit) -> bool:
+async def _reaches(reader: Reader, commit: Commit) -> bool:
+    """Whether a stream in which nothing was found is as long as expected.
+
+    One that is longer by now has grown between the two questions, and the next look tells by whom.
+    """
     last = await reader.last(commit.stream)
-    return (last.position if last else 0) == commit.expected
+    return (last.position if last else 0) >= commit.expected
