@@ -7,6 +7,7 @@ DATA ?= data
 WORKERS ?= 3
 SEED ?= 1
 STORIES ?= 200
+RERUNS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test test-job-kills test-chaos test-renpy test-s3 check bench lock clean
@@ -29,8 +30,9 @@ demo: $(STAMP) ## Start the backend with a sample project, show the whole loop, 
 serve: $(STAMP) ## Start the backend on the data folder (DATA=…)
 	$(BIN)/comfyvn serve --data $(DATA)
 
-test: $(STAMP) ## The whole test suite, on real servers (a file at a time on each of WORKERS processes)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+test: $(STAMP) ## The whole test suite, on real servers (a file at a time on each of WORKERS processes; RERUNS=0 is strict)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+		--reruns $(RERUNS) --max-suite-reruns 4 --reruns-delay 2 --rerun-show-tracebacks
 
 test-job-kills: $(STAMP) ## Workers, API and log are killed between the events of jobs
 	COMFYVN_TEST_JOB_KILLS=1 $(BIN)/python -m pytest tests/simulation/test_job_kill.py
