@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.markup import escape
 
@@ -10,7 +11,20 @@ from commands.declaration import Command
 from domain.ids import checked
 from gateways.cli_console import Data, emit, out, run, settings_of
 from services.bootstrap import open_everything
+from services.dispatcher import Receipt
 from services.studio import Asker
+
+
+async def receive(
+    made: Callable[[], Command], actor: str, project: str, data: Path | None, *, dry_run: bool, **opening: bool
+) -> Receipt:
+    """Opens the studio (as ``open_everything``), asks one command, and gives what became of it."""
+    checked("project", project)
+    command = made()
+    async with open_everything(settings_of(data), **opening) as opened:
+        receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
+        await opened.audited_everything()
+    return receipt
 
 
 def ask(
@@ -19,11 +33,7 @@ def ask(
     """Asks one command and tells what became of it."""
 
     async def work() -> None:
-        checked("project", project)
-        command = made()
-        async with open_everything(settings_of(data), projecting=False, create=not dry_run) as opened:
-            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
-            await opened.audited_everything()
+        receipt = await receive(made, actor, project, data, dry_run=dry_run, projecting=False, create=not dry_run)
         changed = bool(receipt.would if dry_run else receipt.events)
         if as_json:
             emit({"ok": True, "dry_run": dry_run, "changed": changed, "project": project,

@@ -16,6 +16,7 @@ from commands.studio.model import AcknowledgeModel, AddModel, RemoveModel
 from commands.studio.model_downloads import CancelModelDownload, RequestModelDownload
 from domain.ids import checked
 from domain.studio.model_values import ModelType, Risk
+from gateways.cli_asking import receive
 from gateways.cli_console import (
     Actor,
     AsJson,
@@ -203,11 +204,7 @@ def _asked(
     made: Callable[[], Command], done: str, project: str, actor: str, data: Path | None, *, dry_run: bool, as_json: bool
 ) -> None:
     async def work() -> None:
-        checked("project", project)
-        command = made()
-        async with open_everything(settings_of(data), create=False, processes=not dry_run) as opened:
-            receipt = await opened.studio.ask(command, Asker(actor), project=project, dry_run=dry_run)
-            await opened.audited_everything()
+        receipt = await receive(made, actor, project, data, dry_run=dry_run, create=False, processes=not dry_run)
         events = [type(one).__name__ for one in receipt.would or ()] if dry_run else [
             one.type for one in receipt.events]
         if as_json:
