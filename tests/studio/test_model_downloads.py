@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,8 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path: Path) -> N
 def test_what_is_not_right_fails_and_says_why(
     tmp_path: Path, server: FileServer, more: dict[str, Any], code: str, kept: bool
 ) -> None:
+    server = copy.deepcopy(server)  # each time from its first answer on
+
     async def scenario() -> None:
         async with room(tmp_path, server) as here:
             wanted = order(server, **more)
