@@ -33,7 +33,7 @@ from services.projector import Projector
 from services.receipts import TimelineReceipts
 from services.registry import REGISTRY
 from services.settings import Settings
-from services.studio import Studio
+from services.studio import MOMENT_SECONDS, Studio
 from services.vault import Vault
 
 HOST = "http://localhost"
@@ -84,6 +84,7 @@ async def door(
             credentials=OwnCredentials(KeyFolder(Path(folder) / "signing"), version="0"),
             vault=Vault(FileVault(Path(folder) / "studio" / "vault.json", Path(folder) / "config" / "vault.keys")),
             model_files=ModelFolder(Path(folder) / "models"), source=WebSource(),
+            moment_seconds=PATIENCE_SECONDS if projecting else MOMENT_SECONDS,
         )
         app = create_app(studio, access=access or OpenAccess(), worker_status=worker_status, hub=Hub(log, **hub or {}))
         counting = asyncio.create_task(Projector(log, models, REGISTRY).run()) if projecting else None

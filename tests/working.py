@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from door import PATIENCE_SECONDS
 from engines.scripted import ScriptedEngine
 from studios import studio_on
 
@@ -137,9 +138,10 @@ class Stumbling(MemoryInboxes):
 
 
 @asynccontextmanager
-async def working(folder: Path, *, lease_seconds: float = 1.0) -> AsyncIterator[Works]:
+async def working(folder: Path, *, lease_seconds: float = 5.0) -> AsyncIterator[Works]:
     """A studio that counts what happens, without a worker."""
     studio = studio_on(folder / "studio")
+    studio.moment_seconds = PATIENCE_SECONDS
     log: Any = studio.log
     works = Works(studio, folder, MemoryLeases(lease_seconds), MemoryInboxes(log))
     projecting = asyncio.create_task(Projector(studio.log, studio.models, studio.registry).run())
