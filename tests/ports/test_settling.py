@@ -35,44 +35,45 @@ def nats(request: pytest.FixtureRequest) -> Server | Cluster:
     return request.getfixturevalue(f"nats_{request.param}")  # type: ignore[no-any-return]
 
 
-def test_ones_own_events_that_arrive_during_the_look_are_no_conflict(nats: Server | Cluster) -> None:
+def on(nats: Server | Cluster, body: Callable[[JetStreamLog], Awaitable[None]]) -> None:
+    """Runs a test on a new log."""
+
     async def scenario() -> None:
         log = await nats.connect()
         try:
-            commits = [Commit(stream("a"), 0, events(1)), Commit(stream("b"), 0, events(2))]
-            reader = Slow(log, lambda: log.append(commits))
-            assert await look(reader, commits) == Found(begun=(stream("b"),)), "part of it was seen: look again"
-            assert (await look(reader, commits)).positions == (1, 2, 3)
+            await body(log)
         finally:
             await log.close()
 
     asyncio.run(scenario())
+
+
+def test_ones_own_events_that_arrive_during_the_look_are_no_conflict(nats: Server | Cluster) -> None:
+    async def body(log: JetStreamLog) -> None:
+        commits = [Commit(stream("a"), 0, events(1)), Commit(stream("b"), 0, events(2))]
+        reader = Slow(log, lambda: log.append(commits))
+        assert await look(reader, commits) == Found(begun=(stream("b"),)), "part of it was seen: look again"
+        assert (await look(reader, commits)).positions == (1, 2, 3)
+
+    on(nats, body)
 
 
 def test_anothers_events_that_arrive_during_the_look_are_one_at_the_next(nats: Server | Cluster) -> None:
-    async def scenario() -> None:
-        log = await nats.connect()
-        try:
-            reader = Slow(log, lambda: log.append([Commit(stream("a"), 0, events(1))]))
-            mine = [Commit(stream("a"), 0, events(1))]
-            assert await look(reader, mine) == Found()
-            with pytest.raises(Conflict):
-                await look(reader, mine)
-        finally:
-            await log.close()
+    async def body(log: JetStreamLog) -> None:
+        reader = Slow(log, lambda: log.append([Commit(stream("a"), 0, events(1))]))
+        mine = [Commit(stream("a"), 0, events(1))]
+        assert await look(reader, mine) == Found()
+        with pytest.raises(Conflict):
+            await look(reader, mine)
 
-    asyncio.run(scenario())
+    on(nats, body)
 
 
 def test_a_stream_that_is_shorter_than_expected_is_a_conflict(nats: Server | Cluster) -> None:
-    async def scenario() -> None:
-        log = await nats.connect()
-        try:
-            await log.append([Commit(stream("a"), 0, events(1))])
-            with pytest.raises(Conflict):
-                await log.append([Commit(stream("a"), 7, events(1))])
-            assert await log.head() == 1
-        finally:
-            await log.close()
+    async def body(log: JetStreamLog) -> None:
+        await log.append([Commit(stream("a"), 0, events(1))])
+        with pytest.raises(Conflict):
+            await log.append([Commit(stream("a"), 7, events(1))])
+        assert await log.head() == 1
 
-    asyncio.run(scenario())
+    on(nats, body)
