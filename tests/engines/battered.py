@@ -221,7 +221,10 @@ async def battered(server: RunningServer, folder: Path) -> AsyncIterator[Battere
     project = f"p{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     engines = engines_in(folder)
     settings = Settings.load(data=server.data, lease_seconds=LEASE_SECONDS, log_level="error")
-    async with open_everything(settings, projecting=False) as opened:
+    if server.process is None or server.process.poll() is not None:
+        await asyncio.to_thread(server.restart)  # whoever was killed last stays dead when a test has failed
+    # Whoever only looks on never takes the folder, or the next server would find it in use.
+    async with open_everything(settings, projecting=False, hold=False) as opened:
         await opened.studio.ask(GrantCredits(account="purse", amount=GRANTED), Asker("author"), project=project)
         opened.studio.dispatcher.log = Deadly(opened.studio.log, folder)
         one = Battered(project, server, folder, opened.studio, engines)
